@@ -1,0 +1,63 @@
+//! The command line: one file for each command, results on stdout, messages on stderr.
+//!
+//! Exit codes: 0 go, 1 stop, 2 usage or configuration, 3 could not be measured, 4 still verifying,
+//! 5 superseded, cancelled or unknown, 6 server unreachable, 7 token refused, 130 interrupted.
+
+pub mod output;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use output::Output;
+
+/// Watches deploys and webhook secrets, and says with evidence whether they are good.
+#[derive(Debug, Parser)]
+#[command(name = "deploywatch", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One variant for each command; each file holds its `Args` and `run`.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the version
+    Version,
+}
+
+/// Parses, runs, and turns the result into an exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            Output::stdio().error(&format!("the async runtime could not start: {error}"));
+            return ExitCode::from(2);
+        }
+    };
+    runtime.block_on(dispatch(cli.command, &mut Output::stdio()))
+}
+
+async fn dispatch(command: Command, out: &mut Output) -> ExitCode {
+    let result: anyhow::Result<u8> = match command {
+        Command::Version => {
+            out.line(env!("CARGO_PKG_VERSION"));
+            Ok(0)
+        }
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            out.error(&format!("{error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}

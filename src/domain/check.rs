@@ -1,0 +1,155 @@
+//! A check as the rest of the product sees it: how it is named, when it runs, what it means when it fails.
+//!
+//! What a check *measures* is [`Measure`]; the suite loader makes it and only `target` looks inside.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::Timestamp;
+use super::threshold::Threshold;
+
+pub use super::measure::Measure;
+
+/// The stable, unique name of a check, e.g. `users.not_null.email`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CheckKey(pub String);
+
+impl CheckKey {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CheckKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How much a failing check matters: only critical ones can fail a deploy. Ordered, most severe first.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Critical,
+    Warning,
+    Info,
+}
+
+impl Severity {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// Whether the outcome counts. A mute always ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "mode")]
+pub enum Mode {
+    Enforce,
+    Shadow,
+    Muted { until: Timestamp },
+}
+
+/// `smoke` is the first minutes, for CI; `soak` the whole window.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    Smoke,
+    Soak,
+}
+
+/// What a measured but empty value means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNoData {
+    Inconclusive,
+    Pass,
+    Fail,
+}
+
+/// Which baseline a comparing threshold is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BaselineMode {
+    PreDeploy,
+    LastClean,
+    Both,
+}
+
+/// Everything about a check but its measurement. It is stored with each deploy, so that a verdict can be
+/// replayed with the rules it was made by. All durations are in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckPolicy {
+    pub key: CheckKey,
+    pub suite: String,
+    /// The kind's name as written in a suite: `not_null`, `row_count`, …
+    pub kind: String,
+    /// The table or other object, for display and grouping: `users`, `public`, or empty.
+    pub subject: String,
+    pub title: Option<String>,
+    pub severity: Severity,
+    pub mode: Mode,
+    pub stages: Vec<Stage>,
+    /// Seconds between two slots in soak; in smoke the denser of this and the smoke cadence is used.
+    pub every: u32,
+    pub initial_delay: u32,
+    pub timeout: u32,
+    pub warn: Option<Threshold>,
+    pub fail: Option<Threshold>,
+    /// Consecutive fails until breached.
+    pub fail_after: u32,
+    /// Consecutive passes until recovered.
+    pub recover_after: u32,
+    /// Breached when more than this many slots failed in all; `None` is unlimited.
+    pub failure_budget: Option<u32>,
+    /// Conclusive ÷ planned, 0 to 1.
+    pub min_coverage: f64,
+    pub on_no_data: OnNoData,
+    /// A recovered check still fails the deploy.
+    pub latch: bool,
+    /// Consecutive errors until unobservable.
+    pub error_limit: u32,
+    pub baseline: BaselineMode,
+    /// Below this baseline value a percentage is not used; the absolute change is.
+    pub min_baseline: f64,
+    /// SHA-256 (hex) of what is measured and held against what; a changed one makes a baseline unusable.
+    pub definition_hash: String,
+    pub owner: Option<String>,
+    pub runbook: Option<String>,
+    pub tags: Vec<String>,
+}
+
+impl CheckPolicy {
+    /// Whether any threshold compares with a baseline, so that the check needs one.
+    pub fn compares(&self) -> bool {
+        self.warn.iter().chain(&self.fail).any(Threshold::compares)
+    }
+
+    /// The title a person gave, else the key.
+    pub fn name(&self) -> &str {
+        self.title.as_deref().unwrap_or(self.key.as_str())
+    }
+}
+
+/// One declarative assertion, ready to be measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    pub policy: CheckPolicy,
+    pub measure: Measure,
+}
+
+impl Check {
+    pub fn key(&self) -> &CheckKey {
+        &self.policy.key
+    }
+}

@@ -1,0 +1,194 @@
+//! What a check measures, as data: made by `suite`, compiled to SQL by `target`. Nobody else looks inside.
+
+use serde::{Deserialize, Serialize};
+
+/// `schema.table`, or a bare table that the search path finds. Quoted by whoever writes SQL from it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TableName {
+    pub schema: Option<String>,
+    pub name: String,
+}
+
+/// One number to be measured, with what surrounds the reading of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    pub what: What,
+    /// Skipped where this does not hold.
+    pub when: Option<Condition>,
+    /// Read in a transaction of its own: heavy, loses consistency with the rest of the scan.
+    pub isolated: bool,
+    /// Key columns of failing rows to show.
+    pub samples: Option<Samples>,
+    /// Seconds; the scan's default where absent.
+    pub timeout: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Condition {
+    TableExists(TableName),
+    ColumnExists(TableName, String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Samples {
+    pub columns: Vec<String>,
+    /// Shows the values themselves instead of keyed digests.
+    pub reveal: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum What {
+    /// An aggregate over the rows of one table; those of one table and any filters fuse into one SELECT.
+    Rows { table: TableName, filter: Option<String>, aggregate: RowAggregate },
+    /// Something the catalog knows.
+    Catalog(Catalog),
+    /// Something the server knows.
+    Server(Server),
+    /// The user's own SQL with `:name` parameters.
+    Query(Query),
+}
+
+/// Every variant but `RowCount` and `Freshness` counts violations among the filtered rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum RowAggregate {
+    RowCount,
+    NotNull {
+        column: String,
+    },
+    /// Rows beyond the first of each group of equal, wholly non-NULL keys.
+    Unique {
+        columns: Vec<String>,
+    },
+    /// NULL is accepted, as SQL's CHECK does; `not_null` says otherwise.
+    AcceptedValues {
+        column: String,
+        values: Vec<Scalar>,
+    },
+    InRange {
+        column: String,
+        min: Option<Scalar>,
+        max: Option<Scalar>,
+    },
+    /// A POSIX regular expression that must match; NULL is accepted.
+    MatchesPattern {
+        column: String,
+        pattern: String,
+    },
+    /// A SQL condition on a row that must not be false; NULL is accepted, as SQL's CHECK does.
+    RowRule {
+        expression: String,
+    },
+    /// Seconds between the newest value and `as_of`.
+    Freshness {
+        column: String,
+    },
+    ColumnsEqual {
+        left: String,
+        right: String,
+    },
+    /// Rows where the column is still NULL; the detail tells progress and ETA.
+    Backfill {
+        column: String,
+    },
+    /// Rows of the table (with non-NULL columns) whose number of partners breaks `partners`.
+    JoinIntegrity {
+        columns: Vec<String>,
+        to: TableName,
+        to_columns: Vec<String>,
+        to_filter: Option<String>,
+        partners: Partners,
+    },
+    /// Keys where `value` differs from the query's second column (its first is the key).
+    Reconcile {
+        key: String,
+        value: String,
+        equals: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Partners {
+    AtLeastOne,
+    ExactlyOne,
+    AtMostOne,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Scalar {
+    Text(String),
+    Number(String),
+    Bool(bool),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Catalog {
+    Rls {
+        schema: String,
+        tables: Vec<String>,
+        allow: Vec<String>,
+        require: Vec<(String, Vec<String>)>,
+    },
+    VisibleRows {
+        table: TableName,
+        role: String,
+        claims: serde_json::Value,
+        filter: Option<String>,
+    },
+    /// table → column → expectation.
+    Columns {
+        expect: Vec<(TableName, Vec<(String, ColumnExpectation)>)>,
+    },
+    IndexesValid {
+        schema: String,
+        require: Vec<String>,
+    },
+    ConstraintsValid {
+        schema: String,
+        require: Vec<String>,
+    },
+    /// `directory` is read by the caller (a CLI beside the repository) into `files`; else the list CI uploaded.
+    MigrationsApplied {
+        table: TableName,
+        directory: Option<String>,
+        files: Option<Vec<String>>,
+    },
+    Drift {
+        schema: String,
+        allow: Vec<String>,
+    },
+    Functions {
+        schema: String,
+        require: Vec<String>,
+    },
+    Triggers {
+        schema: String,
+        require: Vec<(String, Vec<String>)>,
+    },
+    ForeignKeys {
+        schema: String,
+        require: Vec<(String, Vec<String>)>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ColumnExpectation {
+    Absent,
+    Present { data_type: Option<String>, nullable: Option<bool>, default: Option<String> },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Server {
+    /// Percent of `max_connections` in use.
+    Connections,
+    /// Transactions older than this many seconds.
+    LongTransactions { over: u32 },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Query {
+    /// Each row is a violation.
+    FailedRows { sql: String, tested: Option<String> },
+    /// One row, one column, one number.
+    Value { sql: String },
+}

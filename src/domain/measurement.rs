@@ -1,0 +1,111 @@
+//! What a scan brings back for one check: a value, or the reason why there is none.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::CheckKey;
+
+/// The outcome of measuring one check once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    pub key: CheckKey,
+    pub definition_hash: String,
+    pub result: Result<Measured, MeasureError>,
+    pub duration_ms: u64,
+    /// Taken over from the last scan, since nothing has written to the tables it reads.
+    pub carried: bool,
+    /// The constraint that makes a violation impossible, so that nothing was read.
+    pub proved: Option<String>,
+    /// Read in a transaction of its own, not in the scan's snapshot.
+    pub isolated: bool,
+    /// The statement to rerun by hand.
+    pub statement: Option<String>,
+}
+
+/// A value in the unit of its kind.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// `None` where the statement gave NULL or no row.
+    pub value: Option<f64>,
+    pub unit: Unit,
+    /// Rows looked at, the hundred percent of a percentage.
+    pub tested: Option<f64>,
+    /// Keyed digests of the failing rows' keys, at most 10,000, for `new_above`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<String>,
+    /// There were more failing keys than `digests` holds.
+    #[serde(default)]
+    pub digests_capped: bool,
+    /// A few failing rows' keys to show, digested unless revealed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<String>,
+    /// A sentence that says more than the number: which policies, which migrations.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// A structure to compare with the baseline's, for drift.
+    #[serde(default)]
+    pub fingerprint: Option<serde_json::Value>,
+    /// `skipped`: the check's `when` condition was false.
+    #[serde(default)]
+    pub skipped: Option<String>,
+}
+
+/// How a value reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Rows that break the rule.
+    #[default]
+    Violations,
+    Rows,
+    Seconds,
+    Percent,
+    Number,
+}
+
+/// Why there is no value. `code` is stable, `message` is for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct MeasureError {
+    pub code: MeasureErrorCode,
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeasureErrorCode {
+    /// The target could not be reached or refused us.
+    Connect,
+    Timeout,
+    /// A lock was not free within the lock timeout.
+    Lock,
+    /// The statement is wrong for this schema: missing table, missing column, syntax.
+    Sql,
+    /// Row-level security would hide rows from this role.
+    Rls,
+    /// The statement gave something that is not a number.
+    Shape,
+    /// The table was truncated or rewritten during the scan.
+    Rewritten,
+    /// The plan is costlier than allowed.
+    Cost,
+    /// The scan's time was used up before this check's turn.
+    Budget,
+}
+
+impl MeasureErrorCode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Lock => "lock",
+            Self::Sql => "sql",
+            Self::Rls => "rls",
+            Self::Shape => "shape",
+            Self::Rewritten => "rewritten",
+            Self::Cost => "cost",
+            Self::Budget => "budget",
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The words of the product and its decisions: pure, no async, no I/O, no clock, no logging.
+//!
+//! Everything here is a value or a function of values. Time and randomness come in as parameters.
+
+pub mod clock;
+pub mod ids;
+
+pub mod check;
+pub mod evaluate;
+pub mod measure;
+pub mod measurement;
+pub mod observation;
+pub mod threshold;
+
+pub mod deploy;
+pub mod gate;
+pub mod verdict;
+
+pub mod incident;

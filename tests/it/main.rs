@@ -1,0 +1,3 @@
+//! All integration tests in one binary: one link, shared support, one file for each capability.
+
+mod support;
