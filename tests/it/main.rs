@@ -1,3 +1,5 @@
 //! All integration tests in one binary: one link, shared support, one file for each capability.
 
 mod support;
+
+mod harness;

@@ -1,0 +1,13 @@
+//! An HTTP client for loopback.
+
+/// A client that goes straight to loopback, follows no redirect and gives up after ten seconds.
+pub fn client() -> reqwest::Client {
+    // reqwest without a built-in provider panics unless one is installed; a second call changes nothing.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(std::time::Duration::from_secs(10))
+        .build()
+        .expect("a plain client can be made")
+}
