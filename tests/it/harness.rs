@@ -17,11 +17,19 @@ async fn agentzero_has_its_tables_policies_and_healthy_data() {
     assert_eq!(count(url, "SELECT count(*) FROM users").await, 100);
     assert_eq!(count(url, "SELECT count(*) FROM user_credits").await, 100);
     assert_eq!(count(url, "SELECT count(*) FROM pg_policies WHERE schemaname = 'public'").await, 2);
-    assert_eq!(count(&product.restricted, "SELECT count(*) FROM users").await, 0, "RLS hides rows from this role");
+    assert_eq!(
+        count(&product.restricted, "SELECT count(*) FROM users").await,
+        0,
+        "RLS hides rows from this role"
+    );
 
     product.execute("DELETE FROM user_credits").await;
     let other = AgentZero::with_users(100).await;
-    assert_eq!(count(&other.scanner, "SELECT count(*) FROM user_credits").await, 100, "each test has its own");
+    assert_eq!(
+        count(&other.scanner, "SELECT count(*) FROM user_credits").await,
+        100,
+        "each test has its own"
+    );
 }
 
 #[tokio::test]
@@ -34,7 +42,8 @@ async fn a_private_cluster_stops_pauses_and_comes_back() {
     cluster.start();
     assert_eq!(count(&url, "SELECT 2::bigint").await, 2);
     cluster.pause();
-    let silent = tokio::time::timeout(std::time::Duration::from_millis(300), PgConnection::connect(&url)).await;
+    let silent =
+        tokio::time::timeout(std::time::Duration::from_millis(300), PgConnection::connect(&url)).await;
     assert!(silent.is_err(), "a paused server takes the connection and says nothing");
     cluster.resume();
     assert_eq!(count(&url, "SELECT 3::bigint").await, 3);
@@ -50,7 +59,8 @@ async fn the_binary_runs_in_a_clean_environment() {
 #[test]
 fn the_signer_agrees_with_the_vectors() {
     let vectors: serde_json::Value =
-        serde_json::from_slice(&crate::support::fixture_bytes("lemon_squeezy/vectors.json")).expect("it is JSON");
+        serde_json::from_slice(&crate::support::fixture_bytes("lemon_squeezy/vectors.json"))
+            .expect("it is JSON");
     let secret = vectors["secrets"]["new"].as_str().expect("it is there");
     for (file, facts) in vectors["files"].as_object().expect("it is an object") {
         let body = crate::support::fixture_bytes(&format!("lemon_squeezy/{file}"));

@@ -66,9 +66,16 @@ impl PgCluster {
             "--auth-local=trust",
             "--auth-host=scram-sha-256",
         ]));
-        std::fs::write(data.join("postgresql.auto.conf"), settings(&dir)).expect("the settings can be written");
-        let mut cluster =
-            Self { programs, dir, port: 0, next: 0.into(), templates: HashMap::new().into(), _reaper: reaper };
+        std::fs::write(data.join("postgresql.auto.conf"), settings(&dir))
+            .expect("the settings can be written");
+        let mut cluster = Self {
+            programs,
+            dir,
+            port: 0,
+            next: 0.into(),
+            templates: HashMap::new().into(),
+            _reaper: reaper,
+        };
         // Somebody may take the port between our look and the server's; another one is soon found.
         let started = (0..5).any(|_| {
             cluster.port = super::free_port();
@@ -154,7 +161,8 @@ impl PgCluster {
 
     fn signal(&self, signal: Signal) {
         let file = std::fs::read_to_string(self.dir.join("data/postmaster.pid")).expect("the server runs");
-        let parent: i32 = file.lines().next().and_then(|line| line.parse().ok()).expect("its first line is a pid");
+        let parent: i32 =
+            file.lines().next().and_then(|line| line.parse().ok()).expect("its first line is a pid");
         kill(Pid::from_raw(parent), signal).expect("the server can be signalled");
         for child in children(parent) {
             let _ = kill(Pid::from_raw(child), signal);
@@ -222,7 +230,9 @@ fn programs() -> Option<PathBuf> {
         .collect();
     debian.sort();
     let debian = debian.into_iter().rev().map(|(_, path)| path);
-    asked.chain(debian).find(|path| ["initdb", "pg_ctl", "psql"].iter().all(|program| path.join(program).is_file()))
+    asked
+        .chain(debian)
+        .find(|path| ["initdb", "pg_ctl", "psql"].iter().all(|program| path.join(program).is_file()))
 }
 
 /// PostgreSQL refuses to run as root; its package brings a user for it.
@@ -230,7 +240,8 @@ fn server_user() -> Option<(u32, u32)> {
     if !nix::unistd::geteuid().is_root() {
         return None;
     }
-    let user = ["postgres", "nobody"].iter().find_map(|name| nix::unistd::User::from_name(name).ok().flatten());
+    let user =
+        ["postgres", "nobody"].iter().find_map(|name| nix::unistd::User::from_name(name).ok().flatten());
     let user = user.unwrap_or_else(|| panic!("{INSTALL}"));
     Some((user.uid.as_raw(), user.gid.as_raw()))
 }

@@ -147,7 +147,8 @@ impl Deploywatch {
 
     /// Waits until either stream holds `text`.
     pub async fn prints(&mut self, text: &str) {
-        wait_for(self, text, |process| process.stdout().contains(text) || process.stderr().contains(text)).await;
+        wait_for(self, text, |process| process.stdout().contains(text) || process.stderr().contains(text))
+            .await;
     }
 
     /// Asks it to stop as a service manager does, and waits.
