@@ -142,7 +142,7 @@ impl CheckPolicy {
 }
 
 /// One declarative assertion, ready to be measured.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     pub policy: CheckPolicy,
     pub measure: Measure,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::Entropy;
+use crate::services::targets::Prober;
 use crate::settings::Settings;
 use crate::store::Db;
 
@@ -14,6 +15,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub settings: Arc<Settings>,
+    /// Measures the watched databases; [`crate::services::targets::Targets`] but in tests.
+    pub prober: Arc<dyn Prober>,
 }
 
 impl Context {

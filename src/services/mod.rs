@@ -2,5 +2,6 @@
 
 pub mod alerting;
 pub mod context;
+pub mod targets;
 
 pub use context::Context;
