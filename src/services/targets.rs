@@ -110,7 +110,8 @@ impl Prober for Targets {
                 Reading::Full => None,
                 Reading::Carry => self.lock().remove(&probe.environment),
             };
-            let scan = target.scan(&ScanRequest { checks: probe.checks, params: probe.params, carry }).await?;
+            let scan =
+                target.scan(&ScanRequest { checks: probe.checks, params: probe.params, carry }).await?;
             self.lock().insert(probe.environment, scan.carry.clone());
             Ok(scan)
         })
