@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Timestamp;
 use super::threshold::Threshold;
+use super::wording::Wording;
 
 pub use super::measure::Measure;
 
@@ -127,9 +128,45 @@ pub struct CheckPolicy {
     pub owner: Option<String>,
     pub runbook: Option<String>,
     pub tags: Vec<String>,
+    /// How a measured value of this check is said in a sentence.
+    #[serde(default)]
+    pub wording: Wording,
 }
 
 impl CheckPolicy {
+    /// A check with every option at its default and no threshold, to be filled in with `..`.
+    pub fn new(key: &str, kind: &str) -> Self {
+        Self {
+            key: CheckKey(key.to_owned()),
+            suite: String::new(),
+            kind: kind.to_owned(),
+            subject: String::new(),
+            title: None,
+            severity: Severity::Critical,
+            mode: Mode::Enforce,
+            stages: vec![Stage::Smoke, Stage::Soak],
+            every: 300,
+            initial_delay: 0,
+            timeout: 30,
+            warn: None,
+            fail: None,
+            fail_after: 2,
+            recover_after: 2,
+            failure_budget: None,
+            min_coverage: 0.8,
+            on_no_data: OnNoData::Inconclusive,
+            latch: true,
+            error_limit: 4,
+            baseline: BaselineMode::PreDeploy,
+            min_baseline: 100.0,
+            definition_hash: String::new(),
+            owner: None,
+            runbook: None,
+            tags: Vec::new(),
+            wording: Wording::default(),
+        }
+    }
+
     /// Whether any threshold compares with a baseline, so that the check needs one.
     pub fn compares(&self) -> bool {
         self.warn.iter().chain(&self.fail).any(Threshold::compares)

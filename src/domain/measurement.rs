@@ -41,7 +41,8 @@ pub struct Measured {
     /// A sentence that says more than the number: which policies, which migrations.
     #[serde(default)]
     pub detail: Option<String>,
-    /// A structure to compare with the baseline's, for drift.
+    /// A structure to compare with the baseline's: a [`super::drift::Fingerprint`], whose differences are
+    /// then the value.
     #[serde(default)]
     pub fingerprint: Option<serde_json::Value>,
     /// `skipped`: the check's `when` condition was false.

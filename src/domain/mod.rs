@@ -6,11 +6,13 @@ pub mod clock;
 pub mod ids;
 
 pub mod check;
+pub mod drift;
 pub mod evaluate;
 pub mod measure;
 pub mod measurement;
 pub mod observation;
 pub mod threshold;
+pub mod wording;
 
 pub mod deploy;
 pub mod gate;
