@@ -2,15 +2,26 @@
 //!
 //! The sections are plain data; where a value came from is known only to the loader.
 
+mod load;
+mod redact;
+pub mod schema;
 pub mod sections;
+mod sources;
+mod validate;
 
+pub use load::{Inputs, Loaded, Purpose, SettingsError, Shown, load};
+pub use redact::address;
 pub use sections::*;
+pub use sources::{COMMAND_VARIABLES, PLAIN_VARIABLES, variable_of};
+pub use validate::decode_key;
 
-use serde::Deserialize;
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 /// Everything the service can be told. One section is one file's worth of meaning.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     pub http: Http,
@@ -25,4 +36,13 @@ pub struct Settings {
     /// What is watched, by name: `acme-production`.
     #[serde(default)]
     pub environments: BTreeMap<String, Environment>,
+}
+
+impl Settings {
+    /// The defaults alone: a server that watches nothing.
+    pub fn defaults() -> Self {
+        load(&Inputs::default(), Purpose::Command)
+            .expect("the defaults are valid, a test loads them")
+            .settings
+    }
 }

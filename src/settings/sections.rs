@@ -1,48 +1,65 @@
 //! The sections of the settings. Durations are whole seconds in fields that say so.
+//!
+//! The doc comments and types here are the schema that the loader checks values against, so that a new field
+//! needs a line here, in `default.toml` and in `.env.example`, and nothing else.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::schema::SecretText;
+
 /// `[http]`: one port for the API, the webhooks and the pages.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
+    /// Address and port to listen on; beyond loopback at least one token must exist.
+    #[schemars(extend("format" = "socket-address"))]
     pub listen: SocketAddr,
     /// The address people use, for links in mails: `https://deploywatch.example.com`.
+    #[schemars(with = "Option<String>", extend("format" = "uri"))]
     pub public_url: Option<url::Url>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// How long a graceful stop may take.
     pub shutdown_seconds: u64,
 }
 
 /// `[store]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
     /// `sqlite:PATH` or `postgres://…`.
+    #[schemars(with = "SecretText")]
     pub url: SecretString,
+    /// How long finished things are kept.
     pub retention_days: u32,
 }
 
 /// `[secrets]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
     /// 32 bytes as 64 hex digits or base64; without one, a key file beside the embedded store is made.
+    #[schemars(with = "Option<SecretText>")]
     pub master_key: Option<SecretString>,
+    /// How long a previous secret is accepted after a rotation.
     pub overlap_seconds: u64,
+    /// How long an old secret must be silent before it is retired.
     pub quiet_seconds: u64,
+    /// How long a retired secret is still recognised.
     pub detection_days: u32,
+    /// A rotation that has not moved for this long is stuck.
     pub stage_deadline_seconds: u64,
     /// What a match on an overdue version gets: accept (200 and a page) or reject (401 and a page).
     pub overdue: OverduePolicy,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OverduePolicy {
     Accept,
@@ -50,60 +67,88 @@ pub enum OverduePolicy {
 }
 
 /// `[verification]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verification {
+    /// How long a deploy is watched.
     pub window_seconds: u32,
+    /// The first part of the window, which CI waits for.
     pub smoke_seconds: u32,
+    /// Seconds between scans during smoke.
     pub smoke_every_seconds: u32,
+    /// Seconds between scans for the rest of the window.
     pub soak_every_seconds: u32,
+    /// A failing check is measured again after this.
     pub confirm_after_seconds: u32,
     /// A start without finish is cancelled after this.
     pub abandon_after_seconds: u32,
+    /// An older baseline is not used.
     pub baseline_max_age_seconds: u32,
 }
 
 /// `[scan]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scan {
+    /// One scan of all checks may take this long.
     pub budget_seconds: u32,
+    /// One statement may take this long.
     pub statement_timeout_seconds: u32,
+    /// A scan never waits longer for a lock.
     pub lock_timeout_millis: u32,
+    /// Connections that one scan may use.
     pub connections: u32,
+    /// Refuses a query whose planned cost is higher; no limit where absent.
     pub max_cost: Option<f64>,
 }
 
 /// `[webhooks]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Webhooks {
+    /// A larger body is answered 413.
     pub max_body_bytes: usize,
+    /// A body that takes longer to arrive is answered 408.
     pub body_seconds: u64,
+    /// Who sends us webhooks, by the name in the route.
+    #[serde(default)]
     pub sources: BTreeMap<String, WebhookSource>,
 }
 
 /// `[webhooks.sources.NAME]`; `lemonsqueezy` is the default one.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookSource {
+    /// The environment it belongs to; may be left out when there is one.
     pub environment: Option<String>,
+    /// The live mode's signing secret.
+    #[schemars(with = "Option<SecretText>")]
     pub secret: Option<SecretString>,
+    /// The live mode's secret before the last rotation.
+    #[schemars(with = "Option<SecretText>")]
     pub secret_previous: Option<SecretString>,
+    /// The test mode's signing secret.
+    #[schemars(with = "Option<SecretText>")]
     pub test_secret: Option<SecretString>,
+    /// The test mode's secret before the last rotation.
+    #[schemars(with = "Option<SecretText>")]
     pub test_secret_previous: Option<SecretString>,
+    /// Deliveries of other stores are flagged; all stores where empty.
     #[serde(default)]
     pub store_ids: Vec<u64>,
 }
 
 /// `[email]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Email {
+    /// How mails leave: smtp, directory (files, for development) or memory (for tests and the demo).
     pub transport: EmailTransport,
+    /// The sender: `deploywatch <deploywatch@example.com>`.
     pub from: String,
     /// The domain of Message-IDs; the sender's domain where absent.
     pub message_id_domain: Option<String>,
+    /// Where answers go.
     pub reply_to: Option<String>,
     /// Who is told where an environment names nobody.
     pub recipients: Vec<String>,
@@ -112,7 +157,7 @@ pub struct Email {
     pub smtp: Smtp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EmailTransport {
     Smtp,
@@ -121,16 +166,23 @@ pub enum EmailTransport {
 }
 
 /// `[email.smtp]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Smtp {
+    /// The mail server.
     pub host: String,
+    /// Its port.
     pub port: u16,
-    /// From the port where absent: 465 implicit, 587 starttls, 25 and others starttls.
+    /// implicit, starttls or none. From the port where absent: 465 implicit, others starttls.
     pub tls: Option<SmtpTls>,
+    /// The account to log in with.
     pub username: Option<String>,
+    /// Its password.
+    #[schemars(with = "Option<SecretText>")]
     pub password: Option<SecretString>,
+    /// How long connecting may take.
     pub connect_seconds: u64,
+    /// How long one attempt may take as a whole.
     pub attempt_seconds: u64,
     /// A CA to trust beside the system's.
     pub ca_file: Option<PathBuf>,
@@ -138,7 +190,7 @@ pub struct Smtp {
     pub allow_insecure: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SmtpTls {
     Implicit,
@@ -147,26 +199,33 @@ pub enum SmtpTls {
 }
 
 /// `[alerts]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Alerts {
+    /// A problem that returns this soon after it was resolved re-opens its incident.
     pub reopen_seconds: u32,
+    /// After how long an open, unacknowledged incident is mailed again.
     pub reminder_seconds: Vec<u32>,
+    /// More mails than this to one recipient in 10 minutes become a digest.
     pub max_mails_per_10_minutes: u32,
 }
 
 /// `[telemetry]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
     /// An OTLP/HTTP endpoint; export is off without one.
+    #[schemars(extend("format" = "uri"))]
     pub otlp_endpoint: Option<String>,
+    /// The name under which traces and metrics appear.
     pub service_name: String,
+    /// What is logged, as tracing's directives: `info,deploywatch=debug`.
     pub log: String,
+    /// text or json.
     pub log_format: LogFormat,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     Text,
@@ -174,16 +233,19 @@ pub enum LogFormat {
 }
 
 /// `[environments.NAME]`: a target, its suites and its on-call.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Environment {
     /// The watched database: `postgres://…` or `sqlite:PATH`.
+    #[schemars(with = "SecretText")]
     pub database_url: SecretString,
     /// Files or folders of check suites; without any, the embedded ones that fit the database.
     #[serde(default)]
     pub suites: Vec<PathBuf>,
+    /// Who is told about this environment; `email.recipients` where empty.
     #[serde(default)]
     pub recipients: Vec<String>,
+    /// off or policy: how the scanning role sees every row (docs/CHECKS.md).
     #[serde(default)]
     pub row_security: RowSecurity,
     /// A CA file for `sslmode=verify-full` (Supabase has its own CA).
@@ -191,12 +253,10 @@ pub struct Environment {
     pub ca_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RowSecurity {
-    /// `SET LOCAL row_security = off`: hidden rows are an error.
     #[default]
     Off,
-    /// Stays on; every table read must have a permissive `USING (true)` policy for the role.
     Policy,
 }
