@@ -19,3 +19,10 @@ pub mod gate;
 pub mod verdict;
 
 pub mod incident;
+
+pub mod delivery;
+pub mod diagnosis;
+pub mod rotation;
+pub mod secret;
+pub mod signature;
+pub mod source_health;
