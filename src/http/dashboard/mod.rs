@@ -1,0 +1,38 @@
+//! The pages: rendered here, complete without scripts, nothing fetched from elsewhere.
+
+pub mod assets;
+pub mod icons;
+pub mod view;
+
+
+use askama::Template;
+
+use assets::Assets;
+use view::{Card, IncidentRow, LinkRow, SourceRow};
+
+/// What every page has around its content.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    pub assets: &'static Assets,
+    pub signed_in: bool,
+    /// Which entry of the navigation is this page.
+    pub page: &'static str,
+    /// For the sign-out button, where a session is behind the request.
+    pub csrf: Option<String>,
+    pub now: String,
+    /// Refreshes itself while somebody looks at it.
+    pub live: bool,
+}
+
+#[derive(Template)]
+#[allow(dead_code)]
+#[template(path = "http/dashboard/templates/home.html")]
+struct Home {
+    frame: Frame,
+    title: String,
+    cards: Vec<Card>,
+    sources: Vec<SourceRow>,
+    webhook_url: String,
+    incidents: Vec<IncidentRow>,
+    deploys: Vec<LinkRow>,
+}
