@@ -20,8 +20,11 @@ struct Asset {
     body: &'static str,
 }
 
-const STYLE: Asset =
-    Asset { name: "style.css", content_type: "text/css; charset=utf-8", body: include_str!("assets/style.css") };
+const STYLE: Asset = Asset {
+    name: "style.css",
+    content_type: "text/css; charset=utf-8",
+    body: include_str!("assets/style.css"),
+};
 const LIVE: Asset = Asset {
     name: "live.js",
     content_type: "text/javascript; charset=utf-8",

@@ -4,7 +4,6 @@ pub mod assets;
 pub mod icons;
 pub mod view;
 
-
 use askama::Template;
 
 use assets::Assets;
