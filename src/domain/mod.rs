@@ -26,3 +26,5 @@ pub mod rotation;
 pub mod secret;
 pub mod signature;
 pub mod source_health;
+
+pub mod access;

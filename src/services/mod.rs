@@ -1,7 +1,9 @@
 //! Use cases: measure, decide, record in one transaction. Every write of the product goes through here.
 
+pub mod access;
 pub mod alerting;
 pub mod context;
+pub mod idempotency;
 pub mod targets;
 
 pub use context::Context;

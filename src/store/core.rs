@@ -1,11 +1,13 @@
 //! The pools, the one writer and the transaction.
 
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Executor};
+use tokio::runtime::Handle;
 
 /// A write transaction. It rolls back when dropped; nothing is sent and nothing slow happens inside one.
 pub type Tx = sqlx::Transaction<'static, Any>;
@@ -22,10 +24,17 @@ pub enum Engine {
 pub enum StoreError {
     #[error("the store's URL is not understood: {0}")]
     Url(String),
+    #[error("the store cannot be opened: {0}")]
+    Open(String),
     #[error("the store's database answered with an error")]
     Database(#[from] sqlx::Error),
     #[error("the store's schema could not be brought up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error(
+        "the store was written by a newer deploywatch (schema {found}, this program knows up to {known}); start \
+         that version again, or restore the backup made before the upgrade"
+    )]
+    Newer { found: i64, known: i64 },
     #[error("the store holds a value that this version does not understand: {0}")]
     Corrupt(String),
 }
@@ -36,21 +45,25 @@ pub struct Db {
     engine: Engine,
     read: AnyPool,
     write: AnyPool,
+    /// A socket belongs to the runtime that opened it. Request handlers run on runtimes of their own that end
+    /// with the server, so that connections are always opened on this one.
+    home: Handle,
 }
 
 impl Db {
     /// Connects. `url` is `sqlite:PATH`, `sqlite::memory:` is refused (each connection would see its own), or
-    /// `postgres://…`.
+    /// `postgres://…`. The folder of a SQLite file is made where it is missing.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
+        let home = Handle::current();
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            let options = parse(url)?;
             let pool = AnyPoolOptions::new()
                 .max_connections(10)
                 .acquire_timeout(Duration::from_secs(5))
-                .connect_with(options)
-                .await?;
-            return Ok(Self { engine: Engine::Postgres, read: pool.clone(), write: pool });
+                .connect_with(parse(url)?)
+                .await
+                .map_err(|error| StoreError::Open(plain(&error)))?;
+            return Ok(Self { engine: Engine::Postgres, read: pool.clone(), write: pool, home });
         }
         let Some(path) = url.strip_prefix("sqlite:").map(|rest| rest.trim_start_matches("//")) else {
             return Err(StoreError::Url("expected sqlite:PATH or postgres://…".into()));
@@ -58,11 +71,16 @@ impl Db {
         if path.is_empty() || path.starts_with(':') || path.contains("mode=memory") {
             return Err(StoreError::Url("an in-memory store is not durable; give a file".into()));
         }
+        let file = Path::new(path.split('?').next().unwrap_or(path));
+        let place = |error: &dyn std::fmt::Display| StoreError::Open(format!("{}: {error}", file.display()));
+        if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| place(&error))?;
+        }
         let url =
             if path.contains('?') { format!("sqlite:{path}") } else { format!("sqlite:{path}?mode=rwc") };
-        let write = sqlite_pool(&url, 1).await?;
-        let read = sqlite_pool(&url, 4).await?;
-        Ok(Self { engine: Engine::Sqlite, read, write })
+        let write = sqlite_pool(&url, 1).await.map_err(|error| place(&plain(&error)))?;
+        let read = sqlite_pool(&url, 4).await.map_err(|error| place(&plain(&error)))?;
+        Ok(Self { engine: Engine::Sqlite, read, write, home })
     }
 
     pub fn engine(&self) -> Engine {
@@ -74,13 +92,32 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self.engine {
             Engine::Sqlite => self.write.begin_with("BEGIN IMMEDIATE").await?,
-            Engine::Postgres => self.write.begin().await?,
+            Engine::Postgres => {
+                let pool = self.write.clone();
+                self.at_home(async move { pool.begin().await }).await?
+            }
         })
     }
 
     /// A connection to read with.
     pub async fn reader(&self) -> Result<PoolConnection<Any>, StoreError> {
-        Ok(self.read.acquire().await?)
+        Ok(match self.engine {
+            Engine::Sqlite => self.read.acquire().await?,
+            Engine::Postgres => {
+                let pool = self.read.clone();
+                self.at_home(async move { pool.acquire().await }).await?
+            }
+        })
+    }
+
+    async fn at_home<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+    ) -> Result<T, sqlx::Error> {
+        match self.home.spawn(work).await {
+            Ok(result) => result,
+            Err(_) => Err(sqlx::Error::PoolClosed),
+        }
     }
 
     pub(crate) fn writer_pool(&self) -> &AnyPool {
@@ -102,8 +139,19 @@ fn parse(url: &str) -> Result<AnyConnectOptions, StoreError> {
     AnyConnectOptions::from_str(url).map_err(|_| StoreError::Url("it is not a valid URL".into()))
 }
 
-async fn sqlite_pool(url: &str, connections: u32) -> Result<AnyPool, StoreError> {
-    let pool = AnyPoolOptions::new()
+/// What the engine said, without sqlx's frame around it and without the line in PostgreSQL's own source.
+fn plain(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(inner) => inner.message().to_owned(),
+        sqlx::Error::Io(inner) => inner.to_string(),
+        sqlx::Error::PoolTimedOut => "it did not answer within 5 seconds".into(),
+        other => other.to_string(),
+    }
+}
+
+async fn sqlite_pool(url: &str, connections: u32) -> Result<AnyPool, sqlx::Error> {
+    let options = AnyConnectOptions::from_str(url)?;
+    AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(5))
         .after_connect(|connection, _| {
@@ -119,7 +167,6 @@ async fn sqlite_pool(url: &str, connections: u32) -> Result<AnyPool, StoreError>
                 Ok(())
             })
         })
-        .connect_with(parse(url)?)
-        .await?;
-    Ok(pool)
+        .connect_with(options)
+        .await
 }

@@ -9,4 +9,11 @@ mod core;
 pub mod dialect;
 pub mod migrate;
 
+pub mod audit;
+pub mod idempotency;
+pub mod leases;
+pub mod meta;
+pub mod sessions;
+pub mod tokens;
+
 pub use self::core::{Db, Engine, StoreError, Tx};
