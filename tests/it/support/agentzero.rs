@@ -4,7 +4,7 @@
 use super::pg::{PgCluster, database_of};
 
 /// The schema and its data as plain SQL; the number of users is the setting `agentzero.users`.
-pub const SQL: &str = include_str!("../../fixtures/agentzero/schema.sql");
+pub const SQL: &str = include_str!("../../../checks/agentzero/schema.sql");
 
 /// One AgentZero database and the URLs of the roles that look at it.
 #[derive(Debug, Clone)]
