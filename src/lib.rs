@@ -22,9 +22,9 @@ pub mod http; // routes, handlers, pages
 pub mod scheduler; // the ticker and its table of jobs
 
 pub mod app; // composition root
+pub mod demo; // the whole product in one command, on sample data
 pub mod shutdown; // signals → cancellation, drain
 pub mod system; // the real clock and the real randomness
-pub mod demo; // the whole product in one command, on sample data
 pub mod telemetry; // tracing, OpenTelemetry, metrics
 
 pub mod cli; // one file for each command

@@ -25,16 +25,24 @@ const BAD_MIGRATION: &[&str] = &[
 ];
 
 /// The fix: rows again for those who have none.
-const REPAIR: &[&str] = &[
-    "INSERT INTO user_credits (user_id, credits_remaining, credits_used, monthly_budget, updated_at) \
-     SELECT id, 100, 0, 1000, created_at FROM users WHERE id NOT IN (SELECT user_id FROM user_credits)",
-];
+const REPAIR: &[&str] =
+    &["INSERT INTO user_credits (user_id, credits_remaining, credits_used, monthly_budget, updated_at) \
+     SELECT id, 100, 0, 1000, created_at FROM users WHERE id NOT IN (SELECT user_id FROM user_credits)"];
 
 /// A product database of the demo's own.
 #[derive(Debug)]
 pub enum Product {
-    Sqlite { options: SqliteConnectOptions, url: String },
-    Postgres { server: Box<PgConnectOptions>, own: Box<PgConnectOptions>, url: String, database: String, roles: Vec<String> },
+    Sqlite {
+        options: SqliteConnectOptions,
+        url: String,
+    },
+    Postgres {
+        server: Box<PgConnectOptions>,
+        own: Box<PgConnectOptions>,
+        url: String,
+        database: String,
+        roles: Vec<String>,
+    },
 }
 
 impl Product {
@@ -51,16 +59,19 @@ impl Product {
     /// Makes a database named `name` on the server behind `url`.
     pub async fn postgres(url: &str, name: &str) -> anyhow::Result<Self> {
         // The parser's own message may repeat the URL with its password, so it is not passed on.
-        let server = PgConnectOptions::from_str(url)
-            .map_err(|_| anyhow::anyhow!("--database-url is not a PostgreSQL URL; it looks like postgres://user:password@host/database"))?;
-        let mut connection = server
-            .connect()
-            .await
-            .context("cannot connect to --database-url; is the server up, and are the user and password right")?;
-        let may: bool = sqlx::query("SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user")
-            .fetch_one(&mut connection)
-            .await?
-            .get(0);
+        let server = PgConnectOptions::from_str(url).map_err(|_| {
+            anyhow::anyhow!(
+                "--database-url is not a PostgreSQL URL; it looks like postgres://user:password@host/database"
+            )
+        })?;
+        let mut connection = server.connect().await.context(
+            "cannot connect to --database-url; is the server up, and are the user and password right",
+        )?;
+        let may: bool =
+            sqlx::query("SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user")
+                .fetch_one(&mut connection)
+                .await?
+                .get(0);
         if !may {
             bail!(
                 "the demo makes a database of its own and removes it, so that nothing of yours is touched, and \
@@ -132,7 +143,9 @@ impl Product {
         let Self::Postgres { server, database, roles, .. } = self else { return None };
         let drop_all = async {
             let mut connection = server.connect().await?;
-            connection.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS \"{database}\" WITH (FORCE)"))).await?;
+            connection
+                .execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS \"{database}\" WITH (FORCE)")))
+                .await?;
             for role in roles {
                 connection.execute(AssertSqlSafe(format!("DROP ROLE IF EXISTS \"{role}\""))).await?;
             }
@@ -166,7 +179,9 @@ impl Product {
 async fn run_sqlite(connection: &mut SqliteConnection, sql: &str) -> anyhow::Result<()> {
     connection.execute("PRAGMA journal_mode = WAL").await?;
     let mut tx = connection.begin().await?;
-    tx.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.context("the sample data cannot be made")?;
+    tx.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())))
+        .await
+        .context("the sample data cannot be made")?;
     tx.commit().await?;
     Ok(())
 }
