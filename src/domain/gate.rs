@@ -2,8 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The five answers, with their exit code and HTTP status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+use super::check::Stage;
+use super::clock::Timestamp;
+use super::deploy::{Override, OverrideVerdict};
+use super::verdict::{Provisional, Reason, Verdict, VerdictState};
+
+/// The answers, with their exit code and HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateAnswer {
     Go,
@@ -37,4 +42,119 @@ impl GateAnswer {
             Self::Unknown => 404,
         }
     }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Go => "go",
+            Self::Wait => "wait",
+            Self::Stop => "stop",
+            Self::Inconclusive => "inconclusive",
+            Self::Gone => "gone",
+            Self::Unknown => "unknown",
+        }
+    }
 }
+
+/// What the asker wants to be held back by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatePolicy {
+    /// Smoke lets a release go on while soak is still watched; soak waits for the whole window.
+    pub stage: Stage,
+    pub fail_on: FailOn,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailOn {
+    #[default]
+    Failure,
+    Warning,
+}
+
+/// One answer. `reasons` explain it, most important first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GateDecision {
+    pub answer: GateAnswer,
+    pub effective: VerdictState,
+    pub reasons: Vec<Reason>,
+}
+
+/// The verdict that counts: a person's while it lasts, else the computed one. A deploy that ended without
+/// an answer of its own (superseded, cancelled) has nothing to override.
+pub fn effective(verdict: &Verdict, decided: Option<&Override>, now: Timestamp) -> VerdictState {
+    let overridable = !matches!(
+        verdict.state,
+        VerdictState::Superseded | VerdictState::Cancelled | VerdictState::Deploying
+    );
+    match decided.filter(|o| overridable && o.is_active(now)).map(|o| o.verdict) {
+        Some(OverrideVerdict::Passed) => VerdictState::Passed,
+        Some(OverrideVerdict::Failed) => VerdictState::Failed,
+        None => verdict.state,
+    }
+}
+
+/// What CI is told about this verdict.
+pub fn decide(
+    verdict: &Verdict,
+    decided: Option<&Override>,
+    policy: GatePolicy,
+    now: Timestamp,
+) -> GateDecision {
+    let effective = effective(verdict, decided, now);
+    let mut reasons = verdict.reasons.clone();
+    if let Some(person) = decided.filter(|o| o.is_active(now)) {
+        let message = format!(
+            "{} decided `{}` until {}: {}",
+            person.actor,
+            effective.as_str(),
+            super::clock::rfc3339(person.expires_at),
+            person.reason
+        );
+        reasons.insert(0, Reason { code: "override".into(), check: None, message });
+    }
+    let warned = effective == VerdictState::PassedWithWarnings
+        || (effective == VerdictState::Verifying && verdict.provisional == Some(Provisional::Warnings));
+    let answer = match effective {
+        VerdictState::Passed | VerdictState::PassedWithWarnings => GateAnswer::Go,
+        VerdictState::Failed => GateAnswer::Stop,
+        VerdictState::Inconclusive => GateAnswer::Inconclusive,
+        VerdictState::Superseded | VerdictState::Cancelled => GateAnswer::Gone,
+        VerdictState::Deploying => GateAnswer::Wait,
+        VerdictState::Verifying => verifying(verdict, policy),
+    };
+    let answer = match answer {
+        GateAnswer::Go if warned && policy.fail_on == FailOn::Warning => GateAnswer::Stop,
+        other => other,
+    };
+    if answer == GateAnswer::Wait && reasons.is_empty() {
+        let message = match effective {
+            VerdictState::Deploying => {
+                "the deploy has started and not finished, so its window is not open yet"
+            }
+            _ if policy.stage == Stage::Soak => "the window is still open and clean so far",
+            _ => "the smoke stage is still running and clean so far",
+        };
+        reasons.push(Reason { code: "waiting".into(), check: None, message: message.into() });
+    }
+    GateDecision { answer, effective, reasons }
+}
+
+fn verifying(verdict: &Verdict, policy: GatePolicy) -> GateAnswer {
+    let smoke = match verdict.smoke {
+        VerdictState::Passed | VerdictState::PassedWithWarnings => GateAnswer::Go,
+        VerdictState::Failed => GateAnswer::Stop,
+        VerdictState::Inconclusive => GateAnswer::Inconclusive,
+        _ => GateAnswer::Wait,
+    };
+    match (smoke, verdict.provisional) {
+        (GateAnswer::Go, Some(Provisional::Unobservable)) => GateAnswer::Inconclusive,
+        // Failing and about to be confirmed: the answer comes within seconds.
+        (GateAnswer::Go, Some(Provisional::AtRisk)) => GateAnswer::Wait,
+        (GateAnswer::Go, _) if policy.stage == Stage::Soak => GateAnswer::Wait,
+        (answer, _) => answer,
+    }
+}
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

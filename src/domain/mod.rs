@@ -14,6 +14,9 @@ pub mod observation;
 pub mod threshold;
 pub mod wording;
 
+pub mod baseline;
+pub mod cadence;
+pub mod check_state;
 pub mod deploy;
 pub mod gate;
 pub mod verdict;
@@ -28,3 +31,5 @@ pub mod signature;
 pub mod source_health;
 
 pub mod access;
+#[cfg(test)]
+pub mod fixtures;

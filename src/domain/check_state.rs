@@ -1,0 +1,302 @@
+//! What the observations of one check add up to so far: counters, breach, recovery, coverage, what comes next.
+//!
+//! The state is kept beside the observations for speed only; [`replay`] makes the same from them alone.
+
+use serde::{Deserialize, Serialize};
+
+use super::cadence::{Plan, Slot};
+use super::check::{CheckKey, CheckPolicy, Mode, Stage};
+use super::clock::{SignedDuration, Timestamp};
+use super::observation::{Observation, Outcome};
+
+/// Everything that the next observation of a check is held against.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckState {
+    pub key: CheckKey,
+    /// The next slot that nothing has answered; `None` when the window has no more.
+    pub next_slot: Option<Slot>,
+    /// A sample between two slots: it confirms a first fail, or tries again what could not be measured.
+    pub pending: Option<Pending>,
+    /// Extra samples taken of the current slot.
+    pub extras: u32,
+    pub whole: Coverage,
+    pub smoke: Coverage,
+    pub fails_total: u32,
+    pub fails_consecutive: u32,
+    pub passes_consecutive: u32,
+    pub errors_consecutive: u32,
+    pub inconclusive_total: u32,
+    pub skipped: u32,
+    /// Slots answered while the check was muted; they count for coverage, never for a breach.
+    pub muted: u32,
+    /// Slots and seconds that went by because we were not there.
+    pub missed: u32,
+    pub missed_seconds: u32,
+    /// When the present run of fails began, or the one that breached.
+    pub first_failed_at: Option<Timestamp>,
+    pub breached_at: Option<Timestamp>,
+    pub breached_in: Option<Stage>,
+    pub recovered_at: Option<Timestamp>,
+    pub unobservable_since: Option<Timestamp>,
+    pub last: Option<Box<Observation>>,
+    pub last_fail: Option<Box<Observation>>,
+}
+
+/// Slots answered of slots planned; skipped ones are not planned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    pub planned: u32,
+    pub conclusive: u32,
+    /// Of the last slot that was not skipped, after its extra samples.
+    pub last: Option<Outcome>,
+}
+
+/// A sample that is due between two slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    pub slot: Slot,
+    pub due: Timestamp,
+}
+
+/// Seconds between the attempts at a slot that could not be measured, each counted from the one before.
+const RETRY_AFTER: [i64; 3] = [10, 30, 60];
+
+/// What may be gone seconds later. A statement that is wrong for the schema, or too slow, waits for its next slot.
+const RETRYABLE: [&str; 3] = ["error.connect", "error.lock", "error.rewritten"];
+
+impl Coverage {
+    /// Conclusive ÷ planned; 1 where nothing was planned.
+    pub fn ratio(&self) -> f64 {
+        if self.planned == 0 { 1.0 } else { f64::from(self.conclusive) / f64::from(self.planned) }
+    }
+
+    fn slot(&mut self, outcome: Outcome) {
+        self.planned += 1;
+        self.conclusive += u32::from(outcome.is_conclusive());
+        self.last = Some(outcome);
+    }
+
+    /// An extra sample answers for its slot where it is conclusive.
+    fn extra(&mut self, outcome: Outcome) {
+        if outcome.is_conclusive() {
+            self.conclusive += u32::from(!self.last.is_some_and(Outcome::is_conclusive));
+            self.last = Some(outcome);
+        }
+    }
+}
+
+impl CheckState {
+    /// A check whose window has just opened.
+    pub fn new(check: &CheckPolicy, plan: &Plan) -> Self {
+        Self {
+            key: check.key.clone(),
+            next_slot: plan.first_slot(check),
+            pending: None,
+            extras: 0,
+            whole: Coverage::default(),
+            smoke: Coverage::default(),
+            fails_total: 0,
+            fails_consecutive: 0,
+            passes_consecutive: 0,
+            errors_consecutive: 0,
+            inconclusive_total: 0,
+            skipped: 0,
+            muted: 0,
+            missed: 0,
+            missed_seconds: 0,
+            first_failed_at: None,
+            breached_at: None,
+            breached_in: None,
+            recovered_at: None,
+            unobservable_since: None,
+            last: None,
+            last_fail: None,
+        }
+    }
+
+    /// The next instant at which this check wants something.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        self.pending.map(|p| p.due).into_iter().chain(self.next_slot.map(|s| s.at)).min()
+    }
+
+    /// Failing, and not (or no longer) breached: one more fail may breach it.
+    pub fn at_risk(&self) -> bool {
+        self.fails_consecutive > 0 && !self.is_breached()
+    }
+
+    /// Breached and not recovered since.
+    pub fn is_breached(&self) -> bool {
+        self.breached_at.is_some() && self.recovered_at.is_none()
+    }
+
+    /// Counts against the deploy: breached, and recovered only where recovery does not help.
+    pub fn counts_as_breached(&self, check: &CheckPolicy) -> bool {
+        self.breached_at.is_some() && (check.latch || self.recovered_at.is_none())
+    }
+
+    /// Takes in the next observation, in the order they were made.
+    pub fn observe(&mut self, check: &CheckPolicy, plan: &Plan, seen: &Observation) {
+        let slot = Slot { at: seen.slot_at, stage: plan.stage_of(seen.slot_at) };
+        self.pending = None;
+        if seen.confirm {
+            self.extras += 1;
+        } else {
+            self.extras = 0;
+            self.next_slot = plan.slot_after(check, slot.at);
+        }
+        self.last = Some(Box::new(seen.clone()));
+        if seen.outcome == Outcome::Skipped {
+            self.skipped += 1;
+            return;
+        }
+        self.cover(slot, seen);
+        if is_muted(check, seen.observed_at) {
+            self.muted += 1;
+            return;
+        }
+        match seen.outcome {
+            Outcome::Pass | Outcome::Warn => self.passed(check, seen),
+            Outcome::Fail => self.failed(check, plan, slot, seen),
+            Outcome::Error => self.errored(check, slot, seen),
+            Outcome::NoData => self.inconclusive_total += 1,
+            Outcome::Missed => {
+                self.inconclusive_total += 1;
+                self.missed += 1;
+                let length = u32::try_from(plan.interval(check, slot).as_secs()).unwrap_or(u32::MAX);
+                self.missed_seconds = self.missed_seconds.saturating_add(length);
+            }
+            Outcome::Skipped => {}
+        }
+    }
+
+    fn cover(&mut self, slot: Slot, seen: &Observation) {
+        let stages: &mut [&mut Coverage] = match slot.stage {
+            Stage::Smoke => &mut [&mut self.whole, &mut self.smoke],
+            Stage::Soak => &mut [&mut self.whole],
+        };
+        for coverage in stages {
+            if seen.confirm { coverage.extra(seen.outcome) } else { coverage.slot(seen.outcome) }
+        }
+    }
+
+    fn passed(&mut self, check: &CheckPolicy, seen: &Observation) {
+        self.measured();
+        self.fails_consecutive = 0;
+        self.passes_consecutive += 1;
+        if self.breached_at.is_none() {
+            self.first_failed_at = None;
+        } else if self.recovered_at.is_none() && self.passes_consecutive >= check.recover_after.max(1) {
+            self.recovered_at = Some(seen.observed_at);
+        }
+    }
+
+    fn failed(&mut self, check: &CheckPolicy, plan: &Plan, slot: Slot, seen: &Observation) {
+        self.measured();
+        self.passes_consecutive = 0;
+        self.last_fail = Some(Box::new(seen.clone()));
+        // A carried fail is the last one seen again: nothing new was read, so it proves nothing new.
+        if seen.carried {
+            return;
+        }
+        self.fails_total += 1;
+        self.fails_consecutive += 1;
+        if self.breached_at.is_none() || self.recovered_at.is_some() {
+            if self.fails_consecutive == 1 && self.breached_at.is_none() {
+                self.first_failed_at = Some(seen.observed_at);
+            }
+            let over_budget = check.failure_budget.is_some_and(|budget| self.fails_total > budget);
+            if self.fails_consecutive >= check.fail_after.max(1) || over_budget {
+                self.breached_at = self.breached_at.or(Some(seen.observed_at));
+                self.breached_in = self.breached_in.or(Some(slot.stage));
+                self.first_failed_at = self.first_failed_at.or(Some(seen.observed_at));
+                self.recovered_at = None;
+            } else if self.fails_consecutive == 1 {
+                self.plan_extra(slot, seen.observed_at + seconds(plan.confirm_after.into()));
+            }
+        }
+    }
+
+    fn errored(&mut self, check: &CheckPolicy, slot: Slot, seen: &Observation) {
+        self.inconclusive_total += 1;
+        self.errors_consecutive += 1;
+        if self.errors_consecutive > check.error_limit && self.unobservable_since.is_none() {
+            self.unobservable_since = Some(seen.observed_at);
+        }
+        let delay = usize::try_from(self.extras).ok().and_then(|n| RETRY_AFTER.get(n));
+        if let Some(delay) = delay.filter(|_| RETRYABLE.contains(&seen.reason.as_str())) {
+            self.plan_extra(slot, seen.observed_at + seconds(*delay));
+        }
+    }
+
+    /// One conclusive sample ends being unobservable.
+    fn measured(&mut self) {
+        self.errors_consecutive = 0;
+        self.unobservable_since = None;
+    }
+
+    /// A slot that comes no later than the extra sample takes its place.
+    fn plan_extra(&mut self, slot: Slot, due: Timestamp) {
+        if self.next_slot.is_none_or(|next| due < next.at) {
+            self.pending = Some(Pending { slot, due });
+        }
+    }
+}
+
+/// Whether outcomes made at that instant count for nothing but coverage.
+pub fn is_muted(check: &CheckPolicy, at: Timestamp) -> bool {
+    matches!(check.mode, Mode::Muted { until } if at < until)
+}
+
+/// The state that a check's observations add up to, in the order they were made.
+pub fn replay<'a>(
+    check: &CheckPolicy,
+    plan: &Plan,
+    observations: impl IntoIterator<Item = &'a Observation>,
+) -> CheckState {
+    let mut state = CheckState::new(check, plan);
+    for seen in observations {
+        state.observe(check, plan, seen);
+    }
+    state
+}
+
+/// Whether the target as a whole can be measured, from scan to scan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetHealth {
+    /// Scans in a row that brought back nothing but errors.
+    pub unmeasured: u32,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// What the last of them said.
+    pub message: Option<String>,
+}
+
+/// Scans in a row, or seconds, without any measurement until on-call is told.
+const CANNOT_CHECK_SCANS: u32 = 3;
+const CANNOT_CHECK_SECONDS: i64 = 300;
+
+impl TargetHealth {
+    /// Takes in one scan. Slots that no scan answered say nothing about the target.
+    pub fn observe(&mut self, at: Timestamp, scan: &[Observation]) {
+        let mut sampled = scan.iter().filter(|o| !matches!(o.outcome, Outcome::Missed | Outcome::Skipped));
+        let Some(first) = sampled.next() else { return };
+        if first.outcome != Outcome::Error || sampled.any(|o| o.outcome != Outcome::Error) {
+            *self = Self::default();
+            return;
+        }
+        self.unmeasured += 1;
+        self.since = self.since.or(Some(at));
+        self.until = Some(at);
+        self.message = Some(first.message.clone());
+    }
+
+    pub fn cannot_check(&self) -> bool {
+        let length =
+            self.since.zip(self.until).map_or(0, |(since, until)| until.duration_since(since).as_secs());
+        self.unmeasured >= CANNOT_CHECK_SCANS || length >= CANNOT_CHECK_SECONDS
+    }
+}
+
+fn seconds(n: i64) -> SignedDuration {
+    SignedDuration::from_secs(n)
+}
