@@ -1,7 +1,10 @@
 //! The pages: rendered here, complete without scripts, nothing fetched from elsewhere.
 
 pub mod assets;
+pub mod bars;
 pub mod icons;
+pub mod secrets;
+pub mod times;
 pub mod view;
 
 use askama::Template;

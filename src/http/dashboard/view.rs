@@ -81,6 +81,7 @@ pub struct CheckRow {
     pub note: Option<String>,
     pub badge: Badge,
     pub sentence: String,
+    pub runbook: Option<String>,
     pub numbers: Vec<Fact>,
     pub cells: Vec<Cell>,
     pub bar_text: String,
@@ -108,8 +109,6 @@ pub struct Card {
     pub window: Option<WindowBar>,
     /// Those that need attention first.
     pub checks: Vec<CheckRow>,
-    /// Shows the calm checks at once.
-    pub open: bool,
 }
 
 impl Card {
@@ -119,6 +118,11 @@ impl Card {
 
     pub fn calm(&self) -> Vec<&CheckRow> {
         self.checks.iter().filter(|check| check.is_calm()).collect()
+    }
+
+    /// Few enough calm checks are shown at once.
+    pub fn is_open(&self) -> bool {
+        self.checks.len() <= 30
     }
 
     pub fn calm_summary(&self) -> String {
