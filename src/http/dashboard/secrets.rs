@@ -58,17 +58,28 @@ fn row(version: &SecretVersion, now: Timestamp) -> VersionRow {
     };
     let since = humane(now.duration_since(version.state.since()));
     let (state, more) = match &version.state {
-        SecretState::Staged { .. } => (Badge::busy("staged"), "accepted; waiting for its first delivery".to_owned()),
-        SecretState::Active { .. } => (Badge::good("active"), format!("the one expected to sign, for {since}")),
+        SecretState::Staged { .. } => {
+            (Badge::busy("staged"), "accepted; waiting for its first delivery".to_owned())
+        }
+        SecretState::Active { .. } => {
+            (Badge::good("active"), format!("the one expected to sign, for {since}"))
+        }
         SecretState::Retiring { overlap_until, .. } if *overlap_until > now => {
             (Badge::warn("retiring"), format!("accepted until {}", times::at(*overlap_until, now)))
         }
-        SecretState::Retiring { .. } => {
-            (Badge::warn("retiring, unproven"), "its overlap is over; nothing proves that it is unused".to_owned())
+        SecretState::Retiring { .. } => (
+            Badge::warn("retiring, unproven"),
+            "its overlap is over; nothing proves that it is unused".to_owned(),
+        ),
+        SecretState::Overdue { .. } => {
+            (Badge::bad("overdue"), format!("still signs {since} after its overlap"))
         }
-        SecretState::Overdue { .. } => (Badge::bad("overdue"), format!("still signs {since} after its overlap")),
         SecretState::Retired { .. } => {
-            let state = if version.stale_since.is_some() { Badge::bad("retired, in use") } else { Badge::quiet("retired") };
+            let state = if version.stale_since.is_some() {
+                Badge::bad("retired, in use")
+            } else {
+                Badge::quiet("retired")
+            };
             (state, format!("refused for {since}"))
         }
         SecretState::Compromised { .. } => (Badge::bad("compromised"), format!("refused for {since}")),
