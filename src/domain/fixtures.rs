@@ -61,6 +61,7 @@ pub fn check(key: &str) -> CheckPolicy {
         owner: None,
         runbook: None,
         tags: Vec::new(),
+        wording: Default::default(),
     }
 }
 
