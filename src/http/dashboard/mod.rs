@@ -5,6 +5,7 @@ pub mod bars;
 pub mod icons;
 pub mod secrets;
 pub mod times;
+pub mod verdicts;
 pub mod view;
 
 use askama::Template;
