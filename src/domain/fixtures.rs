@@ -58,7 +58,6 @@ pub fn check(key: &str) -> CheckPolicy {
         baseline: BaselineMode::PreDeploy,
         min_baseline: 100.0,
         definition_hash: "d".into(),
-        wording: crate::domain::wording::Wording::default(),
         owner: None,
         runbook: None,
         tags: Vec::new(),

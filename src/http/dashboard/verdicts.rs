@@ -298,7 +298,8 @@ fn sentence(message: &str) -> String {
     let mut chars = message.chars();
     let Some(first) = chars.next() else { return String::new() };
     // A key such as `users.unique.email` keeps its spelling.
-    let is_key = message.split([' ', ':']).next().is_some_and(|word| word.contains('.') || word.contains('_'));
+    let is_key =
+        message.split([' ', ':']).next().is_some_and(|word| word.contains('.') || word.contains('_'));
     let head = if is_key { first.to_string() } else { first.to_uppercase().collect() };
     format!("{head}{}.", chars.as_str())
 }
