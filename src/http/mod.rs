@@ -1,7 +1,15 @@
 //! The server's surface: the table of routes, who may use each, one file for each resource.
 
+pub mod auth;
 pub mod dashboard;
+mod envelope;
 pub mod error;
+mod health;
+mod metrics;
+pub mod peer;
 pub mod routes;
+pub mod server;
+mod session;
 
+pub use auth::Caller;
 pub use error::ApiError;

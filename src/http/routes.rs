@@ -3,6 +3,10 @@
 
 use actix_web::web;
 
+pub use crate::domain::access::Scope;
+
+use super::{health, metrics, session};
+
 /// Who may use a route. The default is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
@@ -12,16 +16,6 @@ pub enum Access {
     Scope(Scope),
     /// Scope `read`, or any caller on loopback.
     ReadOrLoopback,
-}
-
-/// What a token allows. `admin` includes all others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scope {
-    Deploy,
-    Gate,
-    Read,
-    Ack,
-    Admin,
 }
 
 /// One line of the table.
@@ -37,10 +31,15 @@ pub struct Route {
 
 /// The whole surface.
 pub fn table() -> Vec<Route> {
-    vec![Route {
-        method: "GET",
-        path: "/livez",
-        access: Access::Public,
-        handler: || web::get().to(async || actix_web::HttpResponse::Ok().body("ok\n")),
-    }]
+    use Access::{Public, ReadOrLoopback, Scope as With};
+    let route = |method, path, access, handler| Route { method, path, access, handler };
+    vec![
+        route("GET", "/livez", Public, || web::get().to(health::livez)),
+        route("GET", "/readyz", Public, || web::get().to(health::readyz)),
+        route("GET", "/metrics", ReadOrLoopback, || web::get().to(metrics::metrics)),
+        route("GET", "/sign-in", Public, || web::get().to(session::page)),
+        route("POST", "/sign-in", Public, || web::post().to(session::sign_in)),
+        route("POST", "/sign-out", With(Scope::Read), || web::post().to(session::sign_out)),
+        route("GET", "/api/v1/whoami", With(Scope::Read), || web::get().to(session::whoami)),
+    ]
 }

@@ -16,6 +16,7 @@ pub struct JobReport {
 pub type JobFuture = Pin<Box<dyn Future<Output = JobReport> + Send>>;
 
 /// One line of the table.
+#[derive(Clone, Copy)]
 pub struct Job {
     pub name: &'static str,
     /// Seconds between activations.

@@ -2,3 +2,6 @@
 //! idempotent and report a status; the next activation is the retry.
 
 pub mod jobs;
+mod ticker;
+
+pub use ticker::{Status, Ticker};

@@ -1,0 +1,119 @@
+//! The server: limits, the envelope, and the table of routes with its guards.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::http::{Method, header};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use tokio_util::sync::CancellationToken;
+use tracing_actix_web::TracingLogger;
+
+use super::envelope::{self, RequestSpan};
+use super::routes::{self, Route};
+use super::{ApiError, auth};
+use crate::api::problem::Code;
+use crate::services::Context;
+
+/// A client that has not sent its headers by then is cut off.
+const HEADERS_WITHIN: Duration = Duration::from_secs(5);
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// JSON bodies of the API; webhooks have their own limit.
+const JSON_BYTES: usize = 1 << 20;
+const CONNECTIONS: usize = 1024;
+
+/// Binds and starts to serve. Port 0 takes a free one; the address in the answer is the real one.
+pub fn start(ctx: Context, stopping: CancellationToken) -> std::io::Result<(Server, SocketAddr)> {
+    let listener = TcpListener::bind(ctx.settings.http.listen)?;
+    let address = listener.local_addr()?;
+    let patience = ctx.settings.http.shutdown_seconds;
+    let context = web::Data::new(ctx);
+    let stopping = web::Data::new(stopping);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(context.clone())
+            .app_data(stopping.clone())
+            .configure(configure)
+            .default_service(web::to(envelope::not_found))
+            .wrap(from_fn(envelope::envelope))
+            .wrap(TracingLogger::<RequestSpan>::new())
+    })
+    .workers(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8))
+    .max_connections(CONNECTIONS)
+    .client_request_timeout(HEADERS_WITHIN)
+    .keep_alive(KEEP_ALIVE)
+    .disable_signals()
+    .shutdown_timeout(patience)
+    .listen(listener)?
+    .run();
+    Ok((server, address))
+}
+
+/// Mounts every route of the table, each behind its guard.
+pub fn configure(config: &mut web::ServiceConfig) {
+    let invalid = |error: &dyn std::fmt::Display| ApiError::new(Code::InvalidRequest, error.to_string());
+    config
+        .app_data(web::JsonConfig::default().limit(JSON_BYTES).error_handler(move |error, _| {
+            use actix_web::error::JsonPayloadError as E;
+            match error {
+                E::Overflow { .. } | E::OverflowKnownLength { .. } => {
+                    ApiError::new(Code::PayloadTooLarge, "a JSON body has at most 1 MiB").into()
+                }
+                E::ContentType => ApiError::new(
+                    Code::InvalidRequest,
+                    "the body must be sent as `Content-Type: application/json`",
+                )
+                .into(),
+                E::Deserialize(error) => {
+                    invalid(&format!("the JSON body is not what this takes: {error}")).into()
+                }
+                other => invalid(&other).into(),
+            }
+        }))
+        .app_data(web::QueryConfig::default().error_handler(move |error, _| {
+            invalid(&format!("the query is not what this takes: {error}")).into()
+        }))
+        .app_data(web::PathConfig::default().error_handler(move |error, _| invalid(&error).into()))
+        .app_data(web::FormConfig::default().limit(64 * 1024).error_handler(move |error, _| {
+            invalid(&format!("the form is not what this takes: {error}")).into()
+        }));
+    let mut by_path: BTreeMap<&'static str, Vec<Route>> = BTreeMap::new();
+    // actix takes the first resource that matches, so that paths keep the order of the table.
+    let mut order = Vec::new();
+    for route in routes::table() {
+        let here = by_path.entry(route.path).or_default();
+        if here.is_empty() {
+            order.push(route.path);
+        }
+        here.push(route);
+    }
+    for path in order {
+        let mut resource = web::resource(path);
+        let allowed: Vec<&str> = by_path[path].iter().map(|route| route.method).collect();
+        for route in &by_path[path] {
+            let access = route.access;
+            let method = Method::from_bytes(route.method.as_bytes()).expect("the table names methods");
+            let handler = (route.handler)().method(method);
+            resource = resource
+                .route(handler.wrap(from_fn(move |request, next| auth::guard(access, request, next))));
+        }
+        config.service(resource.default_service(not_allowed(allowed.join(", "))));
+    }
+}
+
+fn not_allowed(allowed: String) -> actix_web::Route {
+    web::to(move || {
+        let allowed = allowed.clone();
+        async move {
+            let detail = format!("this address takes {allowed}");
+            let error = ApiError::new(Code::MethodNotAllowed, detail);
+            let mut response = actix_web::HttpResponse::from_error(error);
+            if let Ok(value) = header::HeaderValue::from_str(&allowed) {
+                response.headers_mut().insert(header::ALLOW, value);
+            }
+            response
+        }
+    })
+}
