@@ -3,5 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // reqwest and OTLP panic without a provider; a second installation would only be refused.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     deploywatch::cli::main(std::env::args_os())
 }

@@ -1,7 +1,17 @@
 //! The real clock and the real randomness, the only two places that read them.
 
+use std::collections::BTreeMap;
+
 use crate::domain::clock::{Clock, Timestamp, truncate};
 use crate::domain::ids::Entropy;
+
+/// The process's environment. A variable that is not Unicode is read with replacement characters, which its
+/// field then refuses.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the real environment")]
+pub fn environment() -> BTreeMap<String, String> {
+    let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
 
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]

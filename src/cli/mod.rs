@@ -3,7 +3,11 @@
 //! Exit codes: 0 go, 1 stop, 2 usage or configuration, 3 could not be measured, 4 still verifying,
 //! 5 superseded, cancelled or unknown, 6 server unreachable, 7 token refused, 130 interrupted.
 
+pub mod common;
+mod config;
 pub mod output;
+mod serve;
+mod token;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -23,6 +27,12 @@ struct Cli {
 /// One variant for each command; each file holds its `Args` and `run`.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the server: API, webhooks, pages and the scheduled work
+    Serve(serve::ServeArgs),
+    /// Check and show the settings
+    Config(config::ConfigArgs),
+    /// Make, list and revoke the tokens that callers authenticate with
+    Token(token::TokenArgs),
     /// Print the version
     Version,
 }
@@ -48,6 +58,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn dispatch(command: Command, out: &mut Output) -> ExitCode {
     let result: anyhow::Result<u8> = match command {
+        Command::Serve(args) => serve::run(args, out).await,
+        Command::Config(args) => config::run(&args, out),
+        Command::Token(args) => token::run(args, out).await,
         Command::Version => {
             out.line(env!("CARGO_PKG_VERSION"));
             Ok(0)

@@ -11,7 +11,8 @@ use super::schema::{FIELDS, Field, Kind};
 use super::sources::{self, Entry, Written};
 use super::validate;
 
-const DEFAULTS: &str = include_str!("default.toml");
+/// Every setting with its default and what it means.
+pub const DEFAULTS: &str = include_str!("default.toml");
 
 /// What the loader looks at. Nothing else is read, so that tests can pass a map.
 #[derive(Debug, Clone, Default)]

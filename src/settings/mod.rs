@@ -9,7 +9,7 @@ pub mod sections;
 mod sources;
 mod validate;
 
-pub use load::{Inputs, Loaded, Purpose, SettingsError, Shown, load};
+pub use load::{DEFAULTS, Inputs, Loaded, Purpose, SettingsError, Shown, load};
 pub use redact::address;
 pub use sections::*;
 pub use sources::{COMMAND_VARIABLES, PLAIN_VARIABLES, variable_of};

@@ -1,0 +1,66 @@
+//! `deploywatch serve`: the server and the scheduled work, until asked to stop.
+
+use clap::Args;
+
+use super::Output;
+use super::common::SettingsArgs;
+use crate::app::{App, Parts, Role};
+use crate::settings::{Loaded, LogFormat, Purpose, Settings};
+use crate::shutdown;
+use crate::telemetry::{self, Format, Options};
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Which parts this process runs; several processes share a PostgreSQL store
+    #[arg(long, value_enum, default_value_t)]
+    role: Role,
+}
+
+pub async fn run(args: ServeArgs, out: &mut Output) -> anyhow::Result<u8> {
+    let Loaded { settings, .. } = args.settings.load(Purpose::Serve, out)?;
+    let options = telemetry_options(&settings);
+    let telemetry = tokio::task::spawn_blocking(move || telemetry::init(&options)).await?;
+    let stop = shutdown::on_signals()?;
+    let nothing = settings.environments.is_empty() && settings.webhooks.sources.is_empty();
+    let parts = Parts { role: args.role, metrics: telemetry.metrics.clone(), ..Parts::real(settings) };
+    let app = App::start(parts).await;
+    let code = match app {
+        Ok(app) => {
+            greet(&app, nothing, out);
+            app.run_until(stop).await;
+            Ok(0)
+        }
+        Err(error) => Err(error.into()),
+    };
+    tokio::task::spawn_blocking(move || telemetry.shutdown()).await?;
+    code
+}
+
+fn greet(app: &App, nothing: bool, out: &mut Output) {
+    if let Some(address) = app.address {
+        out.line(&format!("deploywatch {} is listening on http://{address}", env!("CARGO_PKG_VERSION")));
+    } else {
+        out.line(&format!("deploywatch {} works without listening", env!("CARGO_PKG_VERSION")));
+    }
+    if nothing {
+        out.note(
+            "nothing is watched yet: set DATABASE_URL, or LEMONSQUEEZY_WEBHOOK_SECRET, or write deploywatch.toml \
+             (`deploywatch config show` lists every setting)",
+        );
+    }
+}
+
+fn telemetry_options(settings: &Settings) -> Options {
+    let telemetry = &settings.telemetry;
+    Options {
+        directives: telemetry.log.clone(),
+        format: match telemetry.log_format {
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        },
+        service: telemetry.service_name.clone(),
+        otlp: telemetry.otlp_endpoint.clone(),
+    }
+}
