@@ -1,0 +1,13 @@
+//! From checks to statements, without a connection: what to read, what need not be read.
+
+pub mod prepare;
+pub mod relation;
+pub mod rows;
+pub mod sql;
+pub mod text;
+
+mod fuse;
+mod prove;
+
+pub use fuse::{Unit, single, units};
+pub use prove::{Trust, prove};

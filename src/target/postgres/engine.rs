@@ -1,0 +1,220 @@
+//! One scan of a PostgreSQL target.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use sqlx::Connection;
+use sqlx::postgres::PgConnectOptions;
+
+use crate::domain::measure::{Catalog, Server};
+use crate::domain::measurement::{MeasureError, Measured, MeasureErrorCode};
+
+use super::super::plan::prepare::{Assumptions, Prepared, prepare, tables};
+use super::super::plan::relation::Relations;
+use super::super::plan::sql::Dialect;
+use super::super::plan::text::{Arguments, bind};
+use super::super::plan::{Trust, units};
+use super::super::run::{Answer, Job, ReadError, Reader, Work};
+use super::super::{Carry, Scan, ScanRequest, TargetError, TargetOptions};
+use super::session::{self, Session, Snapshot};
+use super::{catalog, errors, objects};
+
+/// Measures every check of the request over one snapshot.
+pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan, TargetError> {
+    let begun = Instant::now();
+    let deadline = begun + options.budget;
+    let connect = session::connect_options(options)?;
+    let conn = session::connect(&connect, options.budget).await?;
+    let mut session = Session::begin(conn, connect.clone(), options, Snapshot::Own).await?;
+    session.ready().await?;
+    let as_of = request.params.now.unwrap_or(session.facts.now);
+    let relations = catalog::load(&mut session, &tables(&request.checks))
+        .await
+        .map_err(|error| errors::statement(&error, None, &Relations::default(), &session.facts.role))?;
+
+    let assume = Assumptions {
+        dialect: Dialect::Postgres,
+        proofs: options.proofs.then_some(if options.trust_foreign_keys {
+            Trust::ForeignKeysToo
+        } else {
+            Trust::Constraints
+        }),
+        policies: !options.row_security_off,
+    };
+    let role = session.facts.role.clone();
+    let prepared: Vec<Prepared> = request
+        .checks
+        .iter()
+        .map(|check| {
+            prepare(check, &relations, assume, |relation| errors::hidden(&role, &relation.display()))
+        })
+        .collect();
+    let mut rows = Vec::with_capacity(prepared.len());
+    let mut answers = Vec::new();
+    let mut proofs = vec![None; prepared.len()];
+    let (mut jobs, mut apart) = (VecDeque::new(), VecDeque::new());
+    for (index, prepared) in prepared.into_iter().enumerate() {
+        let mut row = None;
+        match prepared {
+            Prepared::Answered(result) => {
+                answers.push(Answer { check: index, result, duration: Duration::ZERO });
+            }
+            Prepared::Proved(by) => {
+                proofs[index] = Some(by);
+                let result = Ok(Measured { value: Some(0.0), ..Measured::default() });
+                answers.push(Answer { check: index, result, duration: Duration::ZERO });
+            }
+            Prepared::Rows(compiled) => row = Some(compiled),
+            Prepared::Other if request.checks[index].measure.isolated => apart.push_back(Job::Other(index)),
+            Prepared::Other => jobs.push_back(Job::Other(index)),
+        }
+        rows.push(row);
+    }
+    let together: Vec<_> = rows
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !request.checks[*index].measure.isolated)
+        .filter_map(|(index, row)| Some((index, row.as_deref()?)))
+        .collect();
+    for unit in units(&together, Dialect::Postgres).into_iter().rev() {
+        jobs.push_front(Job::Fused(unit));
+    }
+    for (index, row) in rows.iter().enumerate().filter(|(i, _)| request.checks[*i].measure.isolated) {
+        if let Some(row) = row {
+            apart.push_back(Job::Fused(super::super::plan::single(index, row, Dialect::Postgres)));
+        }
+    }
+
+    let work = Work {
+        request,
+        options,
+        dialect: Dialect::Postgres,
+        as_of,
+        deadline,
+        rows: &rows,
+        queue: Mutex::new(jobs),
+        over_budget: errors::budget,
+    };
+    let mut reader = PgReader { session, relations: &relations, request, as_of };
+    answers.extend(work.run(&mut reader).await);
+    let facts = reader.session.facts.clone();
+    let mut statements = reader.session.statements;
+    let mut rest = reader.session.lost.clone();
+    let mut conn = reader.session.end().await;
+
+    // Each isolated check has a short transaction of its own, so that a long one holds up no vacuum.
+    for job in apart {
+        let index = match &job {
+            Job::Fused(unit) => unit.members[0].check,
+            Job::Other(index) => *index,
+        };
+        let opened = match conn.take() {
+            Some(conn) => Session::begin(conn, connect.clone(), options, Snapshot::Own).await,
+            None => Err(rest.clone().unwrap_or_else(|| errors::lost("it could not be ended"))),
+        };
+        match opened {
+            Ok(mut session) => {
+                session.ready().await?;
+                work.queue.lock().expect("no worker panics while it holds the queue").push_back(job);
+                let mut reader = PgReader { session, relations: &relations, request, as_of };
+                answers.extend(work.run(&mut reader).await);
+                statements += reader.session.statements;
+                rest = reader.session.lost.clone();
+                conn = reader.session.end().await;
+            }
+            Err(error) => {
+                answers.push(Answer { check: index, result: Err(error), duration: Duration::ZERO });
+            }
+        }
+    }
+    if let Some(conn) = conn {
+        let _ = tokio::time::timeout(Duration::from_secs(1), conn.close()).await;
+    }
+
+    answers.sort_by_key(|answer| answer.check);
+    let measurements = answers
+        .into_iter()
+        .map(|answer| {
+            let index = answer.check;
+            let mut measurement = work.measurement(index, answer.result);
+            measurement.duration_ms = u64::try_from(answer.duration.as_millis()).unwrap_or(u64::MAX);
+            measurement.proved = proofs[index].take();
+            measurement.isolated = request.checks[index].measure.isolated;
+            measurement
+        })
+        .collect();
+    Ok(Scan {
+        as_of,
+        measurements,
+        carry: Carry::default(),
+        statements,
+        duration: begun.elapsed(),
+        server: facts.server,
+    })
+}
+
+impl From<MeasureError> for TargetError {
+    fn from(error: MeasureError) -> Self {
+        Self { error }
+    }
+}
+
+/// One session at work.
+struct PgReader<'a> {
+    session: Session,
+    relations: &'a Relations,
+    request: &'a ScanRequest,
+    as_of: crate::domain::clock::Timestamp,
+}
+
+impl Reader for PgReader<'_> {
+    async fn read(
+        &mut self,
+        sql: &str,
+        user: Option<usize>,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Vec<String>, ReadError> {
+        // Any type comes back as text, and what is not one SELECT does not fit into the parentheses.
+        const PREFIX: &str = "SELECT row_to_json(dw_q)::text FROM (\n";
+        let wrapped = format!("{PREFIX}{sql}\n) AS dw_q LIMIT {limit}");
+        let arguments = Arguments { params: &self.request.params, as_of: self.as_of };
+        let bound = bind(&wrapped, arguments, Dialect::Postgres)
+            .map_err(|unset| ReadError::Skipped(unset.reason()))?;
+        let prefix = user.filter(|_| bound.values.is_empty()).map(|own| own + PREFIX.len());
+        match self.session.rows(&bound, Some(timeout)).await {
+            Ok(rows) => Ok(rows),
+            Err(error) => {
+                let mut said =
+                    errors::statement(&error, prefix, self.relations, &self.session.facts.role);
+                if said.code == MeasureErrorCode::Sql && said.hint.is_none() && errors::is_missing_table(&error) {
+                    let names = catalog::names(&mut self.session).await.unwrap_or_default();
+                    said = errors::statement(
+                        &error,
+                        prefix,
+                        &Relations::new(Default::default(), names),
+                        &self.session.facts.role,
+                    );
+                }
+                Err(said.into())
+            }
+        }
+    }
+
+    async fn catalog(&mut self, catalog: &Catalog, timeout: Duration) -> Result<Measured, MeasureError> {
+        objects::measure(&mut self.session, catalog, timeout)
+            .await
+            .map_err(|error| error.explain(self.relations, &self.session.facts.role))
+    }
+
+    async fn server(&mut self, server: &Server, timeout: Duration) -> Result<Measured, MeasureError> {
+        objects::server(&mut self.session, server, timeout)
+            .await
+            .map_err(|error| error.explain(self.relations, &self.session.facts.role))
+    }
+
+    fn lost(&self) -> Option<MeasureError> {
+        self.session.lost.clone()
+    }
+}
