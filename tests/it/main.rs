@@ -1,5 +1,6 @@
 //! All integration tests in one binary: one link, shared support, one file for each capability.
 
 mod support;
+mod target;
 
 mod harness;

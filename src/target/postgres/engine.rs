@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use sqlx::Connection;
-use sqlx::postgres::PgConnectOptions;
 
 use crate::domain::measure::{Catalog, Server};
 use crate::domain::measurement::{MeasureError, Measured, MeasureErrorCode};
