@@ -77,7 +77,7 @@ impl Targets {
             connections: scan.connections,
             max_cost: scan.max_cost,
             proofs: true,
-        trust_foreign_keys: false,
+            trust_foreign_keys: false,
             digest_key: self.digest_key,
         }))
     }

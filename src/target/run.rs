@@ -11,9 +11,9 @@ use crate::domain::measure::{Catalog, Query, RowAggregate, Server, What};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured, Measurement, Unit as ValueUnit};
 
 use super::plan::rows::{RowSql, Shape};
+use super::plan::sql::Dialect;
 use super::plan::text::{Arguments, query as trimmed, spelled_out};
 use super::plan::{Unit, failing, single};
-use super::plan::sql::Dialect;
 use super::rows::{JsonRow, single_number};
 use super::{ScanRequest, TargetOptions, digest};
 
@@ -154,7 +154,9 @@ impl Work<'_> {
                 row => {
                     for member in &unit.members {
                         let result = match &row {
-                            Ok(row) => self.member(reader, member.check, row, member.value, member.tested).await,
+                            Ok(row) => {
+                                self.member(reader, member.check, row, member.value, member.tested).await
+                            }
                             Err(error) => answered(error),
                         };
                         answers.push(Answer { check: member.check, result, duration: share });
@@ -237,9 +239,7 @@ impl Work<'_> {
             measured.samples = parsed
                 .iter()
                 .take(SAMPLES)
-                .map(|row| {
-                    row.0.iter().filter_map(|(n, v)| show(n, v)).collect::<Vec<_>>().join(", ")
-                })
+                .map(|row| row.0.iter().filter_map(|(n, v)| show(n, v)).collect::<Vec<_>>().join(", "))
                 .collect();
         }
     }
@@ -337,9 +337,7 @@ impl Work<'_> {
             What::Query(Query::Value { sql } | Query::FailedRows { sql, .. }) => trimmed(sql).to_owned(),
             What::Rows { .. } => {
                 let row = self.rows[index].as_deref()?;
-                failing(row, &[]).unwrap_or_else(|| {
-                    single(index, row, self.dialect).sql
-                })
+                failing(row, &[]).unwrap_or_else(|| single(index, row, self.dialect).sql)
             }
             _ => return None,
         };
@@ -364,9 +362,7 @@ impl Work<'_> {
 
 fn answered(error: &ReadError) -> Result<Measured, MeasureError> {
     match error {
-        ReadError::Skipped(reason) => {
-            Ok(Measured { skipped: Some(reason.clone()), ..Measured::default() })
-        }
+        ReadError::Skipped(reason) => Ok(Measured { skipped: Some(reason.clone()), ..Measured::default() }),
         ReadError::Failed(error) => Err(error.clone()),
     }
 }

@@ -39,10 +39,9 @@ pub fn units(checks: &[(usize, &RowSql)], dialect: Dialect) -> Vec<Unit> {
 /// The statement of one check by itself.
 pub fn single(index: usize, row: &RowSql, dialect: Dialect) -> Unit {
     match &row.shape {
-        Shape::Alone { measure, .. } => Unit {
-            members: vec![Member { check: index, value: 0, tested: Some(1) }],
-            sql: measure.clone(),
-        },
+        Shape::Alone { measure, .. } => {
+            Unit { members: vec![Member { check: index, value: 0, tested: Some(1) }], sql: measure.clone() }
+        }
         _ => fuse(&[(index, row)], dialect),
     }
 }
@@ -114,8 +113,7 @@ impl Statement {
             Shape::Violations { violated, join } => {
                 let violated = match join {
                     Some(join) => {
-                        let n = self
-                            .join(format!(" LEFT JOIN {} AS dw_j\u{1} ON {}", join.side, join.on));
+                        let n = self.join(format!(" LEFT JOIN {} AS dw_j\u{1} ON {}", join.side, join.on));
                         numbered(violated, n)
                     }
                     None => violated.clone(),

@@ -89,10 +89,10 @@ fn unmet(condition: &Condition, relations: &Relations) -> Option<String> {
             .get(table)
             .is_none()
             .then(|| format!("table {} does not exist", super::relation::display(table))),
-        Condition::ColumnExists(table, column) => {
-            relations.get(table).and_then(|r| r.column(column)).is_none().then(|| {
-                format!("column {}.{column} does not exist", super::relation::display(table))
-            })
-        }
+        Condition::ColumnExists(table, column) => relations
+            .get(table)
+            .and_then(|r| r.column(column))
+            .is_none()
+            .then(|| format!("column {}.{column} does not exist", super::relation::display(table))),
     }
 }

@@ -184,7 +184,8 @@ fn words(sql: &str) -> Vec<String> {
                 index += 2;
                 // `character varying`, `double precision`, `timestamp with time zone`, `text[]`
                 while let Some(Token::Word(word)) = tokens.get(index) {
-                    if !["varying", "precision", "with", "without", "time", "zone"].contains(&word.value.as_str())
+                    if !["varying", "precision", "with", "without", "time", "zone"]
+                        .contains(&word.value.as_str())
                     {
                         break;
                     }
@@ -276,9 +277,8 @@ mod tests {
             "CHECK (((b)::text = ANY ((ARRAY['x'::character varying, 'y'::character varying])::text[])))",
         ] {
             let (table, relations) = relations(&[check]);
-            let proved = |list: &[&str]| {
-                prove(&table, &values(list), &relations, Trust::Constraints).is_some()
-            };
+            let proved =
+                |list: &[&str]| prove(&table, &values(list), &relations, Trust::Constraints).is_some();
             assert!(proved(&["x", "y"]) && proved(&["y", "z", "x"]), "{check}");
             assert!(!proved(&["x"]), "{check}");
         }

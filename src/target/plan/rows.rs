@@ -27,13 +27,24 @@ pub struct RowSql {
 pub enum Shape {
     Count,
     /// Rows for which the condition is true, of all rows that pass the filter.
-    Violations { violated: String, join: Option<Join> },
+    Violations {
+        violated: String,
+        join: Option<Join>,
+    },
     /// Rows without a value in one column: countable without a condition on each row.
-    Nulls { column: String },
+    Nulls {
+        column: String,
+    },
     /// The newest instant of a column, in seconds since the epoch.
-    Newest { column: String, data_type: String },
+    Newest {
+        column: String,
+        data_type: String,
+    },
     /// Cannot share a pass: `measure` gives columns `v` and `n`, `failing` lists the failing keys.
-    Alone { measure: String, failing: String },
+    Alone {
+        measure: String,
+        failing: String,
+    },
 }
 
 /// A LEFT JOIN that adds no rows, since the joined side has each key once.
@@ -136,10 +147,7 @@ impl Compiler<'_> {
             (quoted, values.iter().map(one).collect())
         } else {
             // An enum refuses to be compared with a label it does not have; its text does not.
-            (
-                self.dialect.as_text(&quoted),
-                values.iter().map(|v| scalar_text(v, self.dialect)).collect(),
-            )
+            (self.dialect.as_text(&quoted), values.iter().map(|v| scalar_text(v, self.dialect)).collect())
         };
         Ok(format!("{subject} NOT IN ({})", list.join(", ")))
     }

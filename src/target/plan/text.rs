@@ -125,8 +125,15 @@ pub fn called_functions(sql: &str, dialect: Dialect) -> Vec<String> {
 /// Whether a text's value changes with time, session or chance without any write to a table.
 pub fn depends_on_more_than_rows(sql: &str, dialect: Dialect) -> bool {
     const WORDS: &[&str] = &[
-        "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "current_user",
-        "session_user", "user", "tablesample",
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "localtime",
+        "localtimestamp",
+        "current_user",
+        "session_user",
+        "user",
+        "tablesample",
     ];
     const LITERALS: &[&str] = &["now", "today", "tomorrow", "yesterday"];
     let tokens = tokens(sql, dialect);
@@ -210,7 +217,8 @@ mod tests {
     fn parameters_are_found_by_tokens_and_bound() {
         let params = params();
         let arguments = Arguments { params: &params, as_of: "2026-05-01T01:00:00Z".parse().unwrap() };
-        let sql = "SELECT ':now', a::text, \":now\" -- :now\n FROM t WHERE c > :deployed_at AND e = :environment";
+        let sql =
+            "SELECT ':now', a::text, \":now\" -- :now\n FROM t WHERE c > :deployed_at AND e = :environment";
         let bound = bind(sql, arguments, Dialect::Postgres).unwrap();
         assert_eq!(bound.values, ["2026-05-01T00:00:00Z", "it's"]);
         assert!(bound.sql.contains("':now', a::text, \":now\""), "{}", bound.sql);

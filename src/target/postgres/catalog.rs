@@ -83,7 +83,8 @@ pub fn wanted(tables: &[TableName]) -> String {
         .iter()
         .enumerate()
         .map(|(ord, table)| {
-            let schema = table.schema.as_deref().map_or("NULL::text".into(), |s| format!("{}::text", literal(s)));
+            let schema =
+                table.schema.as_deref().map_or("NULL::text".into(), |s| format!("{}::text", literal(s)));
             format!("({ord}, {schema}, {}::text)", literal(&table.name))
         })
         .collect();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::Connection;
 
 use crate::domain::measure::{Catalog, Server};
-use crate::domain::measurement::{MeasureError, Measured, MeasureErrorCode};
+use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured};
 
 use super::super::plan::prepare::{Assumptions, Prepared, prepare, tables};
 use super::super::plan::relation::Relations;
@@ -185,9 +185,11 @@ impl Reader for PgReader<'_> {
         match self.session.rows(&bound, Some(timeout)).await {
             Ok(rows) => Ok(rows),
             Err(error) => {
-                let mut said =
-                    errors::statement(&error, prefix, self.relations, &self.session.facts.role);
-                if said.code == MeasureErrorCode::Sql && said.hint.is_none() && errors::is_missing_table(&error) {
+                let mut said = errors::statement(&error, prefix, self.relations, &self.session.facts.role);
+                if said.code == MeasureErrorCode::Sql
+                    && said.hint.is_none()
+                    && errors::is_missing_table(&error)
+                {
                     let names = catalog::names(&mut self.session).await.unwrap_or_default();
                     said = errors::statement(
                         &error,

@@ -49,9 +49,10 @@ pub fn connecting(error: &sqlx::Error, to: &PgConnectOptions) -> MeasureError {
                 format!("nothing listens at {place}"),
                 "start the database, or check the host and the port in the database URL",
             ),
-            std::io::ErrorKind::TimedOut => {
-                (format!("{place} did not answer in time"), "check the network and the firewall between here and there")
-            }
+            std::io::ErrorKind::TimedOut => (
+                format!("{place} did not answer in time"),
+                "check the network and the firewall between here and there",
+            ),
             _ if io.to_string().contains("lookup") => (
                 format!("the host {} is not known: {io}", to.get_host()),
                 "check the host in the database URL",
@@ -72,7 +73,12 @@ pub fn not_answering(to: &PgConnectOptions) -> MeasureError {
 }
 
 /// A statement failed. `prefix` is how many characters stand before the user's own text, if it is theirs.
-pub fn statement(error: &sqlx::Error, prefix: Option<usize>, relations: &Relations, role: &str) -> MeasureError {
+pub fn statement(
+    error: &sqlx::Error,
+    prefix: Option<usize>,
+    relations: &Relations,
+    role: &str,
+) -> MeasureError {
     let Some(pg) = error.as_database_error().and_then(|e| e.try_downcast_ref::<PgDatabaseError>()) else {
         return lost(&error.to_string());
     };
@@ -95,7 +101,9 @@ pub fn statement(error: &sqlx::Error, prefix: Option<usize>, relations: &Relatio
         "42501" => (
             MeasureErrorCode::Sql,
             format!("the role {role} may not read this: {said}"),
-            Some(format!("GRANT USAGE ON SCHEMA … TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA … TO {role}")),
+            Some(format!(
+                "GRANT USAGE ON SCHEMA … TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA … TO {role}"
+            )),
         ),
         "42P01" => (
             MeasureErrorCode::Sql,
@@ -140,7 +148,9 @@ pub fn budget() -> MeasureError {
 
 fn hidden_message(role: &str, table: Option<&str>) -> String {
     let what = table.map_or("this".to_owned(), |t| format!("table {t}"));
-    format!("row-level security would hide rows of {what} from the role {role}, so counting them would mislead")
+    format!(
+        "row-level security would hide rows of {what} from the role {role}, so counting them would mislead"
+    )
 }
 
 fn hidden_hint(role: &str) -> String {

@@ -157,7 +157,11 @@ impl Session {
 
     /// Runs one statement that gives one text column, in the savepoint, under its own timeouts. What a
     /// statement before it has set or locked is undone first.
-    pub async fn rows(&mut self, bound: &Bound, timeout: Option<Duration>) -> Result<Vec<String>, sqlx::Error> {
+    pub async fn rows(
+        &mut self,
+        bound: &Bound,
+        timeout: Option<Duration>,
+    ) -> Result<Vec<String>, sqlx::Error> {
         self.rows_after("", bound, timeout).await
     }
 

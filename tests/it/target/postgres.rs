@@ -27,8 +27,9 @@ async fn healthy_rows_measure_as_healthy_and_broken_ones_are_counted() {
                 RowAggregate::Reconcile {
                     key: "user_id".into(),
                     value: "credits_used".into(),
-                    equals: "SELECT user_id, -sum(delta) FROM credit_ledger WHERE reason = 'usage' GROUP BY 1;"
-                        .into(),
+                    equals:
+                        "SELECT user_id, -sum(delta) FROM credit_ledger WHERE reason = 'usage' GROUP BY 1;"
+                            .into(),
                 },
             ),
             rows(
@@ -68,7 +69,10 @@ async fn healthy_rows_measure_as_healthy_and_broken_ones_are_counted() {
     let wrong = refused(&healthy.measurements[16]);
     assert_eq!(wrong.code, MeasureErrorCode::Sql);
     assert!(wrong.message.contains("uuid"), "{}", wrong.message);
-    assert_eq!(measured(&healthy.measurements[13]).detail.as_deref(), Some("0.0 % done, 200 of 200 rows left"));
+    assert_eq!(
+        measured(&healthy.measurements[13]).detail.as_deref(),
+        Some("0.0 % done, 200 of 200 rows left")
+    );
 
     az.execute(
         "ALTER TABLE subscriptions DROP CONSTRAINT subscriptions_tier_check; DROP INDEX users_email_key;
