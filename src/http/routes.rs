@@ -5,7 +5,7 @@ use actix_web::web;
 
 pub use crate::domain::access::Scope;
 
-use super::{health, metrics, session};
+use super::{dashboard, health, metrics, session};
 
 /// Who may use a route. The default is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +37,7 @@ pub fn table() -> Vec<Route> {
         route("GET", "/livez", Public, || web::get().to(health::livez)),
         route("GET", "/readyz", Public, || web::get().to(health::readyz)),
         route("GET", "/metrics", ReadOrLoopback, || web::get().to(metrics::metrics)),
+        route("GET", "/assets/{digest}/{name}", Public, || web::get().to(dashboard::assets::asset)),
         route("GET", "/sign-in", Public, || web::get().to(session::page)),
         route("POST", "/sign-in", Public, || web::post().to(session::sign_in)),
         route("POST", "/sign-out", With(Scope::Read), || web::post().to(session::sign_out)),
