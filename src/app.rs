@@ -12,7 +12,7 @@ use crate::domain::ids::Entropy;
 use crate::http;
 use crate::scheduler::Ticker;
 use crate::services::context::Keys;
-use crate::services::{Context, access};
+use crate::services::{Context, access, secrets};
 use crate::settings::{Settings, address, decode_key};
 use crate::shutdown::Stop;
 use crate::store::{Db, StoreError, meta, migrate};
@@ -77,6 +77,8 @@ pub enum StartError {
          run `deploywatch token create --name ci --scope deploy --scope gate` first, or listen on 127.0.0.1"
     )]
     Unguarded { listen: SocketAddr },
+    #[error("the webhook secrets could not be taken in: {0}")]
+    Secrets(String),
     #[error("the scheduler could not start: {0}")]
     Scheduler(#[from] tokio_cron_scheduler::JobSchedulerError),
 }
@@ -128,6 +130,7 @@ impl App {
             serving: None,
             scheduler: None,
         };
+        app.take_in_secrets().await?;
         if role != Role::Worker {
             app.serve().await?;
         }
@@ -135,6 +138,20 @@ impl App {
             app.scheduler = Some(app.ticker.start().await?);
         }
         Ok(app)
+    }
+
+    /// The secrets of the environment become versions before the first delivery is judged.
+    async fn take_in_secrets(&self) -> Result<(), StartError> {
+        let keyring = secrets::Keyring::new(&self.context.keys);
+        let started = secrets::start(&self.context, &keyring).await;
+        let started = started.map_err(|error| StartError::Secrets(error.to_string()))?;
+        for note in started.notes {
+            tracing::info!("{note}");
+        }
+        for warning in started.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(())
     }
 
     async fn serve(&mut self) -> Result<(), StartError> {

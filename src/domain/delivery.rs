@@ -141,6 +141,7 @@ pub enum Check {
     /// One or more versions verify the body; the most preferred one, and what the body says.
     Matched {
         version: SecretVersionId,
+        signature: Signature,
         head: Result<EventHead, NotAnEvent>,
     },
     /// A well-formed signature that no version of the source verifies.
@@ -208,14 +209,22 @@ pub enum Overdue {
     Reject,
 }
 
+/// What the settings say about a source's deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules<'a> {
+    pub overdue: Overdue,
+    /// Stores whose events are expected; empty means any.
+    pub store_ids: &'a [u64],
+}
+
 /// The name with which Lemon Squeezy calls; a hint, never a gate.
 pub const HOOKSHOT: &str = "LemonSqueezy-Hookshot";
 
 /// Decides, with the matched version as it stands inside the transaction.
-pub fn dispose(received: &Received, version: Option<&SecretVersion>, overdue: Overdue) -> Disposition {
+pub fn dispose(received: &Received, version: Option<&SecretVersion>, rules: Rules<'_>) -> Disposition {
     let from_provider = received.user_agent.as_deref().is_some_and(|agent| agent.starts_with(HOOKSHOT));
     let (answer, class, standing, quarantine) = match (&received.check, version) {
-        (Check::Matched { head, .. }, Some(version)) => return matched(received, head, version, overdue),
+        (Check::Matched { head, .. }, Some(version)) => return matched(received, head, version, rules),
         (Check::Matched { .. }, None) => (Answer::Unavailable, Class::NoSecret, Standing::Noise, false),
         (Check::Unmatched { .. }, _) => (Answer::Refused, Class::UnknownSecret, Standing::Bad, true),
         (Check::Header(HeaderProblem::Missing), _) => {
@@ -239,7 +248,7 @@ fn matched(
     received: &Received,
     head: &Result<EventHead, NotAnEvent>,
     version: &SecretVersion,
-    overdue: Overdue,
+    Rules { overdue, store_ids }: Rules<'_>,
 ) -> Disposition {
     let refused = |class, quarantine| Disposition {
         answer: Answer::Refused,
@@ -276,6 +285,12 @@ fn matched(
             quarantine: false,
         };
     };
+    if by_state == Class::OverdueSecret {
+        return accepted(by_state);
+    }
+    if !store_ids.is_empty() && head.store_id.is_none_or(|id| !store_ids.contains(&id)) {
+        return accepted(Class::UnexpectedStore);
+    }
     if by_state != Class::Verified {
         return accepted(by_state);
     }
@@ -301,6 +316,7 @@ pub struct Delivery {
     pub event: Option<EventId>,
     pub event_name: Option<String>,
     pub duplicate: bool,
+    /// Accepted after it was refused, once its secret was known.
     pub late: bool,
     pub flags: Vec<String>,
     pub body_bytes: u64,

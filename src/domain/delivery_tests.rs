@@ -2,6 +2,9 @@ use super::*;
 use crate::domain::clock::SignedDuration;
 use crate::domain::secret::{Origin, Slot, Usage};
 
+const ANY: Rules<'_> = Rules { overdue: Overdue::Accept, store_ids: &[] };
+const STRICT: Rules<'_> = Rules { overdue: Overdue::Reject, store_ids: &[] };
+
 fn wire(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/tests/fixtures/lemon_squeezy/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
@@ -110,8 +113,12 @@ fn the_state_of_the_matched_version_decides() {
     ];
     for (state, status, class) in table {
         let version = version(state.clone());
-        let check = Check::Matched { version: version.id.clone(), head: Ok(head(false)) };
-        let found = dispose(&received(check), Some(&version), Overdue::Accept);
+        let check = Check::Matched {
+            version: version.id.clone(),
+            signature: Signature([0; 32]),
+            head: Ok(head(false)),
+        };
+        let found = dispose(&received(check), Some(&version), ANY);
         assert_eq!((found.answer.status(), found.class), (status, class), "{state:?}");
     }
 }
@@ -129,7 +136,7 @@ fn what_is_not_verified_gets_its_answer_and_its_standing() {
         (Check::NoSecret, 503, Standing::Noise, false),
     ];
     for (check, status, standing, quarantine) in table {
-        let found = dispose(&received(check.clone()), None, Overdue::Accept);
+        let found = dispose(&received(check.clone()), None, ANY);
         assert_eq!(
             (found.answer.status(), found.standing, found.quarantine),
             (status, standing, quarantine),
@@ -138,15 +145,19 @@ fn what_is_not_verified_gets_its_answer_and_its_standing() {
     }
     let mut scanner = received(Check::Header(HeaderProblem::Missing));
     scanner.user_agent = Some("curl/8".into());
-    assert_eq!(dispose(&scanner, None, Overdue::Accept).standing, Standing::Noise);
+    assert_eq!(dispose(&scanner, None, ANY).standing, Standing::Noise);
 }
 
 #[test]
 fn odd_but_genuine_deliveries_are_accepted_and_named() {
     let active = version(SecretState::Active { since: now() });
-    let matched = |head| received(Check::Matched { version: active.id.clone(), head });
-    let dispose = |received: &Received| dispose(received, Some(&active), Overdue::Accept);
+    let matched =
+        |head| received(Check::Matched { version: active.id.clone(), signature: Signature([0; 32]), head });
+    let dispose = |received: &Received| dispose(received, Some(&active), ANY);
     assert_eq!(dispose(&matched(Ok(head(true)))).class, Class::TestOnLive);
+    let other_store = Rules { store_ids: &[7], ..ANY };
+    let found = super::dispose(&matched(Ok(head(false))), Some(&active), other_store);
+    assert_eq!((found.answer, found.class), (Answer::Stored, Class::UnexpectedStore));
     let mut renamed = matched(Ok(head(false)));
     renamed.event_header = Some("order_refunded".into());
     assert_eq!(dispose(&renamed).class, Class::EventNameDiffers);
@@ -157,7 +168,8 @@ fn odd_but_genuine_deliveries_are_accepted_and_named() {
 #[test]
 fn a_strict_policy_refuses_what_is_overdue_and_keeps_it() {
     let old = version(SecretState::Overdue { since: now() });
-    let check = Check::Matched { version: old.id.clone(), head: Ok(head(false)) };
-    let found = dispose(&received(check), Some(&old), Overdue::Reject);
+    let check =
+        Check::Matched { version: old.id.clone(), signature: Signature([0; 32]), head: Ok(head(false)) };
+    let found = dispose(&received(check), Some(&old), STRICT);
     assert_eq!((found.answer, found.class, found.quarantine), (Answer::Refused, Class::OverdueSecret, true));
 }

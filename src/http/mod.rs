@@ -10,6 +10,7 @@ pub mod peer;
 pub mod routes;
 pub mod server;
 mod session;
+mod webhooks;
 
 pub use auth::Caller;
 pub use error::ApiError;

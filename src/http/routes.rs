@@ -5,7 +5,7 @@ use actix_web::web;
 
 pub use crate::domain::access::Scope;
 
-use super::{dashboard, health, metrics, session};
+use super::{dashboard, health, metrics, session, webhooks};
 
 /// Who may use a route. The default is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,5 +42,6 @@ pub fn table() -> Vec<Route> {
         route("POST", "/sign-in", Public, || web::post().to(session::sign_in)),
         route("POST", "/sign-out", With(Scope::Read), || web::post().to(session::sign_out)),
         route("GET", "/api/v1/whoami", With(Scope::Read), || web::get().to(session::whoami)),
+        route("POST", "/webhooks/{source}", Public, || web::post().to(webhooks::receive)),
     ]
 }

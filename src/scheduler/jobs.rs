@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use crate::services::Context;
+use crate::services::{Context, secrets, webhooks};
 
 /// What a job says of one activation, for logs and metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,5 +26,32 @@ pub struct Job {
 
 /// All jobs.
 pub fn table() -> Vec<Job> {
-    Vec::new()
+    vec![
+        Job {
+            name: "secrets",
+            every: 5,
+            run: |ctx| Box::pin(async move { report(secrets::upkeep(&ctx).await) }),
+        },
+        Job {
+            name: "webhooks",
+            every: 2,
+            run: |ctx| Box::pin(async move { report(webhooks::upkeep(&ctx).await) }),
+        },
+    ]
+}
+
+/// A count of things done, or the error's chain as one sentence.
+fn report<E: std::error::Error>(result: Result<u64, E>) -> JobReport {
+    match result {
+        Ok(done) => JobReport { done, problem: None },
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                text = format!("{text}: {cause}");
+                source = cause.source();
+            }
+            JobReport { done: 0, problem: Some(text) }
+        }
+    }
 }

@@ -4,6 +4,8 @@ pub mod access;
 pub mod alerting;
 pub mod context;
 pub mod idempotency;
+pub mod secrets;
 pub mod targets;
+pub mod webhooks;
 
 pub use context::Context;

@@ -136,6 +136,9 @@ pub struct WebhookSource {
     /// Deliveries of other stores are flagged; all stores where empty.
     #[serde(default)]
     pub store_ids: Vec<u64>,
+    /// The product's own webhook address; verified deliveries are passed on to it.
+    #[schemars(with = "Option<String>", extend("format" = "uri"))]
+    pub product_url: Option<url::Url>,
 }
 
 /// `[email]`

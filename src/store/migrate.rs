@@ -8,7 +8,10 @@ use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use super::{Db, StoreError};
 
 /// Every migration in order; a file is never edited after it was released.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "core", include_str!("../../migrations/0001_core.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "core", include_str!("../../migrations/0001_core.sql")),
+    (3, "webhooks", include_str!("../../migrations/0003_webhooks.sql")),
+];
 
 /// The newest schema that this program knows.
 pub fn newest() -> i64 {

@@ -10,9 +10,13 @@ pub mod dialect;
 pub mod migrate;
 
 pub mod audit;
+pub mod deliveries;
 pub mod idempotency;
 pub mod leases;
 pub mod meta;
+pub mod quarantine;
+pub mod rotations;
+pub mod secrets;
 pub mod sessions;
 pub mod tokens;
 

@@ -1,0 +1,124 @@
+//! `POST /webhooks/{source}`: reads the raw bytes by hand and answers once they are judged and stored.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::StreamExt;
+
+use super::peer;
+use crate::domain::delivery::Answer;
+use crate::services::Context;
+use crate::services::webhooks::{Body, Ingest, Request};
+
+const SIGNATURE: &str = "x-signature";
+
+/// Takes a delivery. Only 200 means stored; the caller learns nothing about why it was refused.
+pub async fn receive(
+    request: HttpRequest,
+    source: web::Path<String>,
+    payload: web::Payload,
+    ctx: web::Data<Context>,
+    ingest: web::Data<Ingest>,
+) -> HttpResponse {
+    let source = source.into_inner();
+    if !ingest.knows(&source) {
+        return refusal(StatusCode::BAD_REQUEST, "unknown source");
+    }
+    let Some(sender) = peer::client_ip(&request, &ctx.settings) else {
+        return refusal(StatusCode::BAD_REQUEST, "no sender");
+    };
+    let limit = ctx.settings.webhooks.max_body_bytes;
+    let deadline = Duration::from_secs(ctx.settings.webhooks.body_seconds);
+    let body = match read(payload, &ingest, limit, deadline).await {
+        Ok(body) => body,
+        Err(Unreadable::Broken) => return refusal(StatusCode::BAD_REQUEST, "the body broke off"),
+        Err(Unreadable::NoRoom) => return answer(&ctx, &source, Answer::Unavailable),
+    };
+    let headers = request.headers();
+    let received = Request {
+        signatures: headers.get_all(SIGNATURE).map(|value| value.as_bytes().to_vec()).collect(),
+        user_agent: text(headers, "user-agent"),
+        event_header: text(headers, "x-event-name"),
+        content_encoding: text(headers, "content-encoding"),
+        source: source.clone(),
+        body,
+        sender,
+    };
+    let judged = ingest.receive(received).await;
+    answer(&ctx, &source, judged)
+}
+
+enum Unreadable {
+    /// The client went away or spoke no HTTP.
+    Broken,
+    /// Other bodies fill the memory set aside for them.
+    NoRoom,
+}
+
+/// Reads the bytes as they came, whatever `Content-Encoding` says, within the limit and the deadline. What
+/// a slow or large body holds is only what has arrived.
+async fn read(
+    mut payload: web::Payload,
+    ingest: &Ingest,
+    limit: usize,
+    deadline: Duration,
+) -> Result<Body, Unreadable> {
+    let mut body = Vec::new();
+    let mut room = Vec::new();
+    let reading = async {
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| Unreadable::Broken)?;
+            if body.len() + chunk.len() > limit {
+                return Ok(false);
+            }
+            let kib = u32::try_from(chunk.len().div_ceil(1024)).unwrap_or(u32::MAX);
+            room.push(ingest.reserve_kib(kib).ok_or(Unreadable::NoRoom)?);
+            body.extend_from_slice(&chunk);
+        }
+        Ok(true)
+    };
+    let whole = tokio::time::timeout(deadline, reading).await;
+    let read = body.len() as u64;
+    match whole {
+        Ok(Ok(true)) => Ok(Body::Whole(body)),
+        Ok(Ok(false)) => Ok(Body::TooLarge { read: limit as u64 + 1 }),
+        Ok(Err(unreadable)) => Err(unreadable),
+        Err(_) => Ok(Body::TooSlow { read }),
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+fn answer(ctx: &Context, source: &str, answer: Answer) -> HttpResponse {
+    ctx.metrics.delivery(source, answer.status());
+    let status = StatusCode::from_u16(answer.status()).expect("answers are HTTP statuses");
+    match answer {
+        Answer::Stored => HttpResponse::Ok().json(serde_json::json!({ "status": "stored" })),
+        Answer::Malformed => refusal(status, "malformed request"),
+        Answer::Refused => refusal(status, "invalid signature"),
+        Answer::TooSlow => closing(refusal(status, "the body took too long")),
+        Answer::TooLarge => closing(refusal(status, "the body is too large")),
+        Answer::TooMany => retry_later(refusal(status, "too many refused requests")),
+        Answer::Unavailable => retry_later(refusal(status, "not stored, send it again")),
+    }
+}
+
+fn refusal(status: StatusCode, error: &str) -> HttpResponse {
+    HttpResponse::build(status).json(serde_json::json!({ "error": error }))
+}
+
+/// What is left of the body is not read, so the connection cannot be used again.
+fn closing(mut response: HttpResponse) -> HttpResponse {
+    response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    response
+}
+
+fn retry_later(mut response: HttpResponse) -> HttpResponse {
+    let value = actix_web::http::header::HeaderValue::from_static("5");
+    response.headers_mut().insert(actix_web::http::header::RETRY_AFTER, value);
+    response
+}

@@ -1,0 +1,208 @@
+//! What on-call reads about secrets: which version by fingerprint, since when, how often, what happened
+//! nearby, and what to do in order. Never a value.
+
+use super::environment_of;
+use crate::domain::check::Severity;
+use crate::domain::clock::{Timestamp, humane, rfc3339};
+use crate::domain::diagnosis::Class;
+use crate::domain::incident::{DedupKey, Facts, IncidentKind, Member, Signal};
+use crate::domain::rotation::{Phase, Side};
+use crate::domain::secret::{SecretVersion, StateName};
+use crate::services::Context;
+use crate::store::{StoreError, Tx, deliveries, quarantine, rotations, secrets};
+
+/// The dedup key of a webhook incident: one for each source and kind.
+pub(crate) fn key(ctx: &Context, source: &str, kind: IncidentKind) -> DedupKey {
+    DedupKey { environment: environment_of(&ctx.settings, source), scope: source.to_owned(), kind }
+}
+
+/// `acme-production lemonsqueezy webhook`: the stable identity in the subject.
+pub(crate) fn subject(ctx: &Context, source: &str) -> String {
+    let environment = environment_of(&ctx.settings, source);
+    format!("{environment} {source} webhook").trim().to_owned()
+}
+
+/// The whole current picture of stale versions of a source, or that there is none any more.
+pub(crate) async fn stale_signal(
+    ctx: &Context,
+    tx: &mut Tx,
+    source: &str,
+    at: Timestamp,
+) -> Result<Option<Signal>, StoreError> {
+    let all: Vec<SecretVersion> =
+        secrets::list(tx).await?.into_iter().filter(|v| v.slot.source == source).collect();
+    let stale: Vec<&SecretVersion> = all.iter().filter(|v| v.stale_since.is_some()).collect();
+    let Some(first) = stale.iter().min_by_key(|v| v.stale_since) else { return Ok(None) };
+    let refused = stale.iter().any(|v| v.state.name() == StateName::Retired);
+    let since = first.stale_since.unwrap_or(at);
+    let active = all.iter().find(|v| v.state.name() == StateName::Active && v.slot == first.slot);
+    let consequence = if refused {
+        "these deliveries are refused with 401 and kept in quarantine"
+    } else {
+        "these deliveries are still accepted, so nothing is lost yet"
+    };
+    let headline = format!(
+        "Lemon Squeezy still signs {source} deliveries with the old secret {}, {}; {consequence}",
+        first.label(),
+        first.describe_state(at),
+    );
+    let class = if refused { Class::StaleSecret } else { Class::OverdueSecret };
+    let mut context = vec![
+        ("source".into(), first.slot.to_string()),
+        ("expected secret".into(), active.map_or_else(|| "none is active".to_owned(), SecretVersion::label)),
+        (
+            "last delivery with it".into(),
+            active
+                .and_then(|v| v.usage.last_match_at)
+                .map_or_else(|| "none yet".to_owned(), |at| rfc3339(at)),
+        ),
+    ];
+    context.extend(nearby(tx, source, at).await?);
+    if refused {
+        let waiting = quarantine::count_source(tx, source).await?;
+        context.push(("in quarantine".into(), format!("{waiting} refused bodies, kept for 7 days")));
+    }
+    let members = stale.iter().map(|version| member(version, at)).collect();
+    let facts = Facts {
+        severity: Severity::Critical,
+        label: "STALE SECRET".into(),
+        subject: subject(ctx, source),
+        headline,
+        since,
+        next_steps: class.next_steps(source),
+        context,
+        members,
+    };
+    Ok(Some(Signal::Firing { key: key(ctx, source, IncidentKind::StaleSecret), at, facts }))
+}
+
+fn member(version: &SecretVersion, at: Timestamp) -> Member {
+    let uses = version.usage.state_matches;
+    let last = version.usage.last_match_at.map_or_else(|| "never".to_owned(), rfc3339);
+    Member {
+        key: version.id.to_string(),
+        title: format!("secret {} of {}", version.label(), version.slot),
+        severity: Severity::Critical,
+        expected: "no delivery is signed with it".into(),
+        observed: format!("{uses} since it is {}, last {last}", version.state.name().as_str()),
+        baseline: None,
+        change: None,
+        first_seen_at: version.usage.state_first_match_at.or(version.stale_since).unwrap_or(at),
+        count: u32::try_from(uses).unwrap_or(u32::MAX),
+        runs: u32::try_from(version.usage.matches).unwrap_or(u32::MAX),
+        message: format!(
+            "{} signed {uses} deliveries since {}",
+            version.label(),
+            rfc3339(version.state.since())
+        ),
+        runbook: None,
+    }
+}
+
+/// A request signed with a revoked version.
+pub(crate) async fn compromised_signal(
+    ctx: &Context,
+    tx: &mut Tx,
+    version: &SecretVersion,
+    at: Timestamp,
+) -> Result<Signal, StoreError> {
+    let source = &version.slot.source;
+    let mut context = vec![("source".into(), version.slot.to_string())];
+    context.extend(nearby(tx, source, at).await?);
+    let facts = Facts {
+        severity: Severity::Critical,
+        label: "REVOKED SECRET USED".into(),
+        subject: subject(ctx, source),
+        headline: format!(
+            "A request to {source} was signed with {}, {}; it was refused",
+            version.label(),
+            version.describe_state(at)
+        ),
+        since: version.usage.state_first_match_at.unwrap_or(at),
+        next_steps: Class::CompromisedSecret.next_steps(source),
+        context,
+        members: vec![member(version, at)],
+    };
+    Ok(Signal::Firing { key: key(ctx, source, IncidentKind::CompromisedSecret), at, facts })
+}
+
+/// A rotation that did not reach its next phase in time.
+pub(crate) fn stuck_signal(
+    ctx: &Context,
+    rotation: &rotations::Stored,
+    phase: Phase,
+    versions: &[SecretVersion],
+    at: Timestamp,
+) -> Signal {
+    let rotation = &rotation.rotation;
+    let source = &rotation.slot.source;
+    let label = |id: &Option<crate::domain::ids::SecretVersionId>| {
+        let found = id.as_ref().and_then(|id| versions.iter().find(|v| v.id == *id));
+        found.map_or_else(|| "none".to_owned(), SecretVersion::label)
+    };
+    let (from, to) = (label(&rotation.from), label(&rotation.to));
+    let next_steps = match phase {
+        Phase::Stuck { waiting_for: Side::Product } => vec![
+            "Set the new secret in the product's environment (Vercel: Settings > Environment Variables) and redeploy it; a changed variable without a redeploy changes nothing".to_owned(),
+            format!("When it is done, say so with `deploywatch secret rotate {source} --product-done`"),
+            format!("Or go back with `deploywatch secret rollback {source}`"),
+        ],
+        _ => vec![
+            format!("Set the new secret {to} in Lemon Squeezy > Settings > Webhooks, then press Resend on any delivery"),
+            format!("Watch `deploywatch secret status {source}` until it says that the provider switched"),
+            format!("Or give it up with `deploywatch secret rollback {source}`"),
+        ],
+    };
+    let facts = Facts {
+        severity: Severity::Warning,
+        label: "ROTATION STUCK".into(),
+        subject: subject(ctx, source),
+        headline: format!(
+            "The rotation of {} from {from} to {to}, begun {} ago, is stuck: {}",
+            rotation.slot,
+            humane(at.duration_since(rotation.started_at)),
+            phase.explain()
+        ),
+        since: rotation.deadline_at,
+        next_steps,
+        context: vec![
+            ("rotation".into(), rotation.id.to_string()),
+            ("started".into(), format!("{} by {}", rfc3339(rotation.started_at), rotation.started_by)),
+            ("provider".into(), proof(rotation.provider.as_ref())),
+            ("product".into(), proof(rotation.product.as_ref())),
+        ],
+        members: Vec::new(),
+    };
+    Signal::Firing { key: key(ctx, source, IncidentKind::RotationStuck), at, facts }
+}
+
+fn proof(proof: Option<&crate::domain::rotation::Proof>) -> String {
+    proof.map_or_else(
+        || "no proof yet".to_owned(),
+        |proof| format!("{} ({})", proof.by.describe(), rfc3339(proof.at)),
+    )
+}
+
+/// What happened around `at` that may explain it: the last good delivery and the latest rotation.
+pub(crate) async fn nearby(
+    tx: &mut Tx,
+    source: &str,
+    at: Timestamp,
+) -> Result<Vec<(String, String)>, StoreError> {
+    let mut facts = Vec::new();
+    if let Some(good) = deliveries::get_health(tx, source).await?.last_good_at {
+        facts.push(("last good delivery".into(), rfc3339(good)));
+    }
+    if let Some(latest) = rotations::list_of(tx, source, 1).await?.first() {
+        let rotation = &latest.rotation;
+        let ago = humane(at.duration_since(rotation.started_at));
+        facts.push((
+            "latest rotation".into(),
+            format!(
+                "{} of {}, begun {ago} before this by {}",
+                rotation.id, rotation.slot, rotation.started_by
+            ),
+        ));
+    }
+    Ok(facts)
+}

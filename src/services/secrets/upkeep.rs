@@ -1,0 +1,115 @@
+//! What time does to secrets and rotations: a job asks every few seconds, the store says what is due.
+
+use super::signals::{key, stale_signal, stuck_signal};
+use super::{SecretError, apply, policy};
+use crate::domain::clock::Timestamp;
+use crate::domain::incident::{IncidentKind, Signal};
+use crate::domain::rotation::{EndKind, Phase};
+use crate::domain::secret::{SecretVersion, Slot, plan};
+use crate::services::{Context, alerting};
+use crate::store::{StoreError, Tx, rotations, secrets};
+
+/// Moves versions along, closes and reports rotations, ends stale-secret incidents. Returns how many things
+/// changed. Safe to run in several processes at once.
+pub async fn upkeep(ctx: &Context) -> Result<u64, SecretError> {
+    let now = ctx.now();
+    let all = secrets::list(&mut *ctx.db.reader().await?).await?;
+    let mut slots: Vec<Slot> = all.iter().map(|v| v.slot.clone()).collect();
+    slots.dedup();
+    let policy = policy(&ctx.settings);
+    let mut done = 0;
+    for slot in slots {
+        let mine: Vec<SecretVersion> = all.iter().filter(|v| v.slot == slot).cloned().collect();
+        let due = !plan::elapsed(&mine, &policy, now).is_empty();
+        let stale = mine.iter().any(|v| v.stale_since.is_some());
+        let rotating = rotations::get_open(&mut *ctx.db.reader().await?, &slot).await?.is_some();
+        if due || stale || rotating {
+            done += tend(ctx, &slot, now).await?;
+        }
+    }
+    Ok(done)
+}
+
+async fn tend(ctx: &Context, slot: &Slot, now: Timestamp) -> Result<u64, SecretError> {
+    let policy = policy(&ctx.settings);
+    let mut tx = ctx.db.begin().await?;
+    let versions = secrets::list_slot(&mut tx, slot).await?;
+    let changes = plan::elapsed(&versions, &policy, now);
+    apply(ctx, &mut tx, &changes, "deploywatch").await?;
+    let versions = secrets::list_slot(&mut tx, slot).await?;
+
+    let mut signals = end_stale(ctx, &mut tx, &versions, now).await?;
+    let mut done = changes.len() as u64 + signals.len() as u64;
+    if let Some(open) = rotations::get_open(&mut tx, slot).await? {
+        let (changed, signal) = follow(ctx, &mut tx, &open, &versions, now).await?;
+        done += u64::from(changed);
+        signals.extend(signal);
+    }
+    if done == 0 {
+        return Ok(0);
+    }
+    alerting::record(ctx, &mut tx, &signals).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(done)
+}
+
+/// A stale version that has been quiet for the quiet period is no longer a problem.
+async fn end_stale(
+    ctx: &Context,
+    tx: &mut Tx,
+    versions: &[SecretVersion],
+    now: Timestamp,
+) -> Result<Vec<Signal>, StoreError> {
+    let quiet = policy(&ctx.settings).quiet;
+    let mut ended = Vec::new();
+    for version in versions.iter().filter(|v| v.stale_since.is_some()) {
+        let silent = version.usage.last_match_at.is_none_or(|last| now.duration_since(last) >= quiet);
+        if silent || version.state.name() == crate::domain::secret::StateName::Active {
+            secrets::set_stale(tx, &version.id, None).await?;
+            ended.push(version);
+        }
+    }
+    let Some(first) = ended.first() else { return Ok(Vec::new()) };
+    let source = &first.slot.source;
+    Ok(match stale_signal(ctx, tx, source, now).await? {
+        Some(still) => vec![still],
+        None => vec![Signal::Cleared {
+            key: key(ctx, source, IncidentKind::StaleSecret),
+            at: now,
+            note: format!("{} has signed nothing for {}", first.label(), crate::domain::clock::humane(quiet)),
+        }],
+    })
+}
+
+/// Closes a rotation that is complete, tells on-call once about one that is stuck, and takes that back.
+async fn follow(
+    ctx: &Context,
+    tx: &mut Tx,
+    open: &rotations::Stored,
+    versions: &[SecretVersion],
+    now: Timestamp,
+) -> Result<(bool, Option<Signal>), SecretError> {
+    let old = open.rotation.from.as_ref().and_then(|id| versions.iter().find(|v| v.id == *id));
+    let phase = open.rotation.phase(old.map(|v| &v.state), now);
+    let key = key(ctx, &open.rotation.slot.source, IncidentKind::RotationStuck);
+    match phase {
+        Phase::Completed => {
+            let note = "both sides switched and the old secret is retired";
+            let closed = open.rotation.clone().close(EndKind::Completed, now, note);
+            let closed = closed.map_err(|_| SecretError::Conflict)?;
+            rotations::update(tx, open, &closed, open.told_at).await?;
+            let signal =
+                open.told_at.map(|_| Signal::Cleared { key, at: now, note: "the rotation completed".into() });
+            Ok((true, signal))
+        }
+        Phase::Stuck { .. } if open.told_at.is_none() => {
+            rotations::update(tx, open, &open.rotation, Some(now)).await?;
+            Ok((true, Some(stuck_signal(ctx, open, phase, versions, now))))
+        }
+        Phase::Draining | Phase::HalfSwitched { .. } if open.told_at.is_some() => {
+            rotations::update(tx, open, &open.rotation, None).await?;
+            Ok((true, Some(Signal::Cleared { key, at: now, note: "the rotation moved on".into() })))
+        }
+        _ => Ok((false, None)),
+    }
+}

@@ -1,0 +1,120 @@
+//! The keys in memory: read from the store when its generation grew, asked at most once a few seconds and
+//! whenever a signature fits none.
+
+use std::sync::{Arc, RwLock};
+
+use crate::domain::clock::{SignedDuration, Timestamp};
+use crate::domain::delivery::EventHead;
+use crate::domain::ids::SecretVersionId;
+use crate::domain::secret::SecretVersion;
+use crate::domain::signature::{Signature, SigningKey, verify};
+use crate::services::Context;
+use crate::services::secrets::{Keyring, Unsealable};
+use crate::store::{StoreError, secrets};
+
+const FRESH_FOR: SignedDuration = SignedDuration::from_secs(3);
+
+/// Why the keys could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    #[error("the store did not answer")]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Keyring(#[from] Unsealable),
+}
+
+/// Every key of every source, live or kept for detection.
+#[derive(Debug)]
+pub(super) struct KeySet {
+    generation: i64,
+    read_at: Timestamp,
+    keys: Vec<(SecretVersion, SigningKey)>,
+}
+
+impl KeySet {
+    pub async fn load(ctx: &Context, keyring: &Keyring) -> Result<Self, KeysError> {
+        let mut reader = ctx.db.reader().await?;
+        // The generation first: a change in between is seen by the next question.
+        let generation = secrets::generation(&mut reader).await?;
+        let mut keys = Vec::new();
+        for row in secrets::list_sealed(&mut reader).await? {
+            let Some(sealed) = row.sealed else { continue };
+            let secret = keyring.unseal(row.version.id.as_str(), &sealed)?;
+            let key = SigningKey::new(&secret).map_err(|_| Unsealable)?;
+            keys.push((row.version, key));
+        }
+        Ok(Self { generation, read_at: ctx.now(), keys })
+    }
+
+    fn of(&self, source: &str) -> impl Iterator<Item = &(SecretVersion, SigningKey)> {
+        self.keys.iter().filter(move |(version, _)| version.slot.source == source)
+    }
+
+    pub fn all(&self) -> &[(SecretVersion, SigningKey)] {
+        &self.keys
+    }
+
+    pub fn has_any(&self, source: &str) -> bool {
+        self.keys.iter().any(|(version, _)| version.slot.source == source)
+    }
+
+    /// The positions of the versions of `source` that verify `body`; `None` if there is none. All of the
+    /// source are computed.
+    pub fn verify(&self, source: &str, body: &[u8], signature: &Signature) -> Option<Vec<usize>> {
+        let mine: Vec<usize> =
+            (0..self.keys.len()).filter(|at| self.keys[*at].0.slot.source == source).collect();
+        let found = verify(body, signature, mine.iter().map(|at| &self.keys[*at].1));
+        let found: Vec<usize> = found.into_iter().map(|at| mine[at]).collect();
+        (!found.is_empty()).then_some(found)
+    }
+
+    /// Whether one of these may decide that a delivery is genuine.
+    pub fn any_live(&self, found: &[usize]) -> bool {
+        found.iter().any(|at| self.keys[*at].0.state.is_live())
+    }
+
+    /// Where two slots hold the same value, the one whose mode the body names; among the versions of a
+    /// slot, the one that accepts most.
+    pub fn choose(&self, found: &[usize], head: Option<&EventHead>) -> SecretVersionId {
+        let other_mode = |v: &SecretVersion| head.is_some_and(|head| head.mode() != v.slot.mode);
+        let versions = found.iter().map(|at| &self.keys[*at].0);
+        let best = versions.min_by_key(|v| (!v.state.is_live(), other_mode(v), v.state.preference()));
+        best.expect("at least one version was found").id.clone()
+    }
+}
+
+/// The current key set, replaced as a whole.
+#[derive(Debug, Default)]
+pub(super) struct KeyCache(RwLock<Option<Arc<KeySet>>>);
+
+impl KeyCache {
+    /// The keys, at most a few seconds old.
+    pub async fn get(&self, ctx: &Context, keyring: &Keyring) -> Result<Arc<KeySet>, KeysError> {
+        let held = self.0.read().expect("nobody panics with this lock").clone();
+        match held {
+            Some(keys) if ctx.now().duration_since(keys.read_at) < FRESH_FOR => Ok(keys),
+            Some(keys) => Ok(self.refresh(ctx, keyring, &keys).await?.unwrap_or(keys)),
+            None => self.replace(KeySet::load(ctx, keyring).await?),
+        }
+    }
+
+    /// Asks whether something changed since `held`; `None` if not.
+    pub async fn refresh(
+        &self,
+        ctx: &Context,
+        keyring: &Keyring,
+        held: &KeySet,
+    ) -> Result<Option<Arc<KeySet>>, KeysError> {
+        let generation = secrets::generation(&mut *ctx.db.reader().await?).await?;
+        if generation != held.generation {
+            return Ok(Some(self.replace(KeySet::load(ctx, keyring).await?)?));
+        }
+        Ok(None)
+    }
+
+    fn replace(&self, keys: KeySet) -> Result<Arc<KeySet>, KeysError> {
+        let keys = Arc::new(keys);
+        *self.0.write().expect("nobody panics with this lock") = Some(Arc::clone(&keys));
+        Ok(keys)
+    }
+}

@@ -1,0 +1,96 @@
+//! Late verification: when a secret is added, what was refused without it is verified again, and what fits
+//! becomes a delivery once, byte for byte.
+
+use super::keys::{KeySet, KeysError};
+use crate::domain::clock::Timestamp;
+use crate::domain::delivery::{EventHead, read_head};
+use crate::domain::diagnosis::Class;
+use crate::domain::ids::{EventId, SecretVersionId};
+use crate::domain::signature::Signature;
+use crate::services::Context;
+use crate::services::secrets::Keyring;
+use crate::store::deliveries::NewEvent;
+use crate::store::quarantine::Kept;
+use crate::store::{StoreError, deliveries, meta, quarantine, secrets};
+
+/// Bodies looked at in one activation; the next one goes on.
+const AT_ONCE: u32 = 1000;
+const LAST_GENERATION: &str = "late_verification_generation";
+
+/// Looks through the quarantine if the secrets changed since it was last looked through. Returns how many
+/// bodies turned out to be genuine.
+pub async fn verify_again(ctx: &Context, keyring: &Keyring) -> Result<u64, KeysError> {
+    let generation = {
+        let mut reader = ctx.db.reader().await.map_err(KeysError::Store)?;
+        let generation = secrets::generation(&mut reader).await?.to_string();
+        if meta::get(&mut reader, LAST_GENERATION).await?.as_deref() == Some(generation.as_str()) {
+            return Ok(0);
+        }
+        generation
+    };
+    let keys = KeySet::load(ctx, keyring).await?;
+    let mut sources: Vec<&str> = keys.all().iter().map(|(v, _)| v.slot.source.as_str()).collect();
+    sources.dedup();
+    let mut found = 0;
+    for source in sources {
+        let kept = quarantine::list(&mut *ctx.db.reader().await?, source, AT_ONCE).await?;
+        for kept in kept {
+            let Some((signature, body)) = open(keyring, &kept) else { continue };
+            let Some(matches) = keys.verify(source, &body, &signature) else { continue };
+            let Ok(head) = read_head(&body) else { continue };
+            if keys.any_live(&matches) {
+                let version = keys.choose(&matches, Some(&head));
+                found += u64::from(accept(ctx, keyring, &kept, &body, &head, &version).await?);
+            }
+        }
+    }
+    let mut tx = ctx.db.begin().await?;
+    meta::set(&mut tx, LAST_GENERATION, &generation, ctx.now()).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(found)
+}
+
+/// The signature and the body of a kept request.
+pub(super) fn open(keyring: &Keyring, kept: &Kept) -> Option<(Signature, Vec<u8>)> {
+    let plain = keyring.unseal(kept.delivery.as_str(), &kept.sealed).ok()?;
+    let (signature, body) = plain.split_first_chunk::<32>()?;
+    Some((Signature(*signature), body.to_vec()))
+}
+
+/// One transaction: out of the quarantine, an event if it is new, the delivery marked late.
+async fn accept(
+    ctx: &Context,
+    keyring: &Keyring,
+    kept: &Kept,
+    body: &[u8],
+    head: &EventHead,
+    version: &SecretVersionId,
+) -> Result<bool, StoreError> {
+    let now: Timestamp = ctx.now();
+    let mut tx = ctx.db.begin().await?;
+    if !quarantine::release(&mut tx, &kept.delivery).await? {
+        return Ok(false);
+    }
+    let event = NewEvent {
+        id: EventId::new(now, &*ctx.entropy),
+        source: &kept.source,
+        head,
+        at: kept.received_at,
+        delivery: &kept.delivery,
+        late: true,
+    };
+    let inserted = deliveries::insert_events(&mut tx, std::slice::from_ref(&event)).await?;
+    let event_id = if inserted.contains(event.id.as_str()) {
+        let sealed = keyring.seal(&*ctx.entropy, kept.delivery.as_str(), body);
+        deliveries::insert_bodies(&mut tx, &[(kept.delivery.clone(), sealed)]).await?;
+        Some(event.id.clone())
+    } else {
+        deliveries::count_duplicate(&mut tx, &kept.source, &head.dedup_key()).await?.map(|(id, _)| id)
+    };
+    let class = Class::Verified.as_str();
+    let about = (class, Some(head.event_name.as_str()), head.mode().as_str());
+    deliveries::accept_late(&mut tx, &kept.delivery, version, event_id.as_ref(), about).await?;
+    secrets::count_matches(&mut tx, version, 1, kept.received_at, kept.received_at).await?;
+    tx.commit().await?;
+    Ok(true)
+}
