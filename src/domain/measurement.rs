@@ -50,6 +50,15 @@ pub struct Measured {
     pub skipped: Option<String>,
 }
 
+impl Measured {
+    /// As many violations as problems were found, and which.
+    pub fn of_problems(problems: &[String]) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 problems")]
+        let value = Some(problems.len() as f64);
+        Self { value, detail: (!problems.is_empty()).then(|| problems.join("; ")), ..Self::default() }
+    }
+}
+
 /// How a value reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,10 +1,12 @@
 //! The watched database, read-only: one scan measures every given check over one consistent snapshot.
 
+mod assemble;
 mod digest;
 mod plan;
 mod postgres;
 mod rows;
 mod run;
+mod sqlite;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -111,7 +113,7 @@ impl Target {
     pub async fn scan(&self, request: &ScanRequest) -> Result<Scan, TargetError> {
         match self.engine() {
             Some(Engine::Postgres) => postgres::scan(&self.options, request).await,
-            Some(Engine::Sqlite) => Err(unknown_scheme()),
+            Some(Engine::Sqlite) => sqlite::scan(&self.options, request).await,
             None => Err(unknown_scheme()),
         }
     }

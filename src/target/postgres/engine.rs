@@ -1,6 +1,5 @@
 //! One scan of a PostgreSQL target.
 
-use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -9,11 +8,12 @@ use sqlx::Connection;
 use crate::domain::measure::{Catalog, Server};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured};
 
+use super::super::assemble::Assembly;
 use super::super::plan::prepare::{Assumptions, Prepared, prepare, tables};
 use super::super::plan::relation::Relations;
 use super::super::plan::sql::Dialect;
 use super::super::plan::text::{Arguments, bind};
-use super::super::plan::{Trust, units};
+use super::super::plan::Trust;
 use super::super::run::{Answer, Job, ReadError, Reader, Work};
 use super::super::{Carry, Scan, ScanRequest, TargetError, TargetOptions};
 use super::session::{self, Session, Snapshot};
@@ -49,49 +49,17 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
             prepare(check, &relations, assume, |relation| errors::hidden(&role, &relation.display()))
         })
         .collect();
-    let mut rows = Vec::with_capacity(prepared.len());
-    let mut answers = Vec::new();
-    let mut proofs = vec![None; prepared.len()];
-    let (mut jobs, mut apart) = (VecDeque::new(), VecDeque::new());
-    for (index, prepared) in prepared.into_iter().enumerate() {
-        let mut row = None;
-        match prepared {
-            Prepared::Answered(result) => {
-                answers.push(Answer { check: index, result, duration: Duration::ZERO });
-            }
-            Prepared::Proved(by) => {
-                proofs[index] = Some(by);
-                let result = Ok(Measured { value: Some(0.0), ..Measured::default() });
-                answers.push(Answer { check: index, result, duration: Duration::ZERO });
-            }
-            Prepared::Rows(compiled) => row = Some(compiled),
-            Prepared::Other if request.checks[index].measure.isolated => apart.push_back(Job::Other(index)),
-            Prepared::Other => jobs.push_back(Job::Other(index)),
-        }
-        rows.push(row);
-    }
-    let together: Vec<_> = rows
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| !request.checks[*index].measure.isolated)
-        .filter_map(|(index, row)| Some((index, row.as_deref()?)))
-        .collect();
-    for unit in units(&together, Dialect::Postgres).into_iter().rev() {
-        jobs.push_front(Job::Fused(unit));
-    }
-    for (index, row) in rows.iter().enumerate().filter(|(i, _)| request.checks[*i].measure.isolated) {
-        if let Some(row) = row {
-            apart.push_back(Job::Fused(super::super::plan::single(index, row, Dialect::Postgres)));
-        }
-    }
-
+    let mut assembly = Assembly::new(prepared, request, Dialect::Postgres);
+    let apart = std::mem::take(&mut assembly.apart);
+    let mut answers = std::mem::take(&mut assembly.answers);
+    let jobs = std::mem::take(&mut assembly.together);
     let work = Work {
         request,
         options,
         dialect: Dialect::Postgres,
         as_of,
         deadline,
-        rows: &rows,
+        rows: &assembly.rows,
         queue: Mutex::new(jobs),
         over_budget: errors::budget,
     };
@@ -131,18 +99,7 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.close()).await;
     }
 
-    answers.sort_by_key(|answer| answer.check);
-    let measurements = answers
-        .into_iter()
-        .map(|answer| {
-            let index = answer.check;
-            let mut measurement = work.measurement(index, answer.result);
-            measurement.duration_ms = u64::try_from(answer.duration.as_millis()).unwrap_or(u64::MAX);
-            measurement.proved = proofs[index].take();
-            measurement.isolated = request.checks[index].measure.isolated;
-            measurement
-        })
-        .collect();
+    let measurements = assembly.measurements(&work, answers);
     Ok(Scan {
         as_of,
         measurements,
