@@ -51,9 +51,8 @@ impl Assembly {
             }
             sorted.rows.push(row);
         }
-        let compiled = || {
-            sorted.rows.iter().enumerate().filter_map(|(index, row)| Some((index, row.as_deref()?)))
-        };
+        let compiled =
+            || sorted.rows.iter().enumerate().filter_map(|(index, row)| Some((index, row.as_deref()?)));
         let fused: Vec<(usize, &RowSql)> = compiled().filter(|(index, _)| !isolated(*index)).collect();
         sorted.together = units(&fused, dialect).into_iter().map(Job::Fused).chain(others).collect();
         for (index, row) in compiled().filter(|(index, _)| isolated(*index)) {

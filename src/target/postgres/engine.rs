@@ -9,11 +9,11 @@ use crate::domain::measure::{Catalog, Server};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured};
 
 use super::super::assemble::Assembly;
+use super::super::plan::Trust;
 use super::super::plan::prepare::{Assumptions, Prepared, prepare, tables};
 use super::super::plan::relation::Relations;
 use super::super::plan::sql::Dialect;
 use super::super::plan::text::{Arguments, bind};
-use super::super::plan::Trust;
 use super::super::run::{Answer, Job, ReadError, Reader, Work};
 use super::super::{Carry, Scan, ScanRequest, TargetError, TargetOptions};
 use super::session::{self, Session, Snapshot};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::sqlite::SqliteConnection;
 use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
 
 use crate::domain::measure::{Catalog, ColumnExpectation, TableName};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured};
@@ -12,10 +12,11 @@ use super::super::plan::relation::{Column, Relation, Relations, UniqueIndex, dis
 
 /// Looks up the wanted tables. A schema other than `main` and `public` does not exist here.
 pub async fn load(conn: &mut SqliteConnection, wanted: &[TableName]) -> Result<Relations, sqlx::Error> {
-    let rows = sqlx::query("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name")
-        .persistent(false)
-        .fetch_all(&mut *conn)
-        .await?;
+    let rows =
+        sqlx::query("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name")
+            .persistent(false)
+            .fetch_all(&mut *conn)
+            .await?;
     let mut names = Vec::new();
     for row in &rows {
         names.push((row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?));
@@ -154,7 +155,11 @@ fn columns_of(
     }
 }
 
-async fn absent(conn: &mut SqliteConnection, kind: &str, names: &[String]) -> Result<Vec<String>, sqlx::Error> {
+async fn absent(
+    conn: &mut SqliteConnection,
+    kind: &str,
+    names: &[String],
+) -> Result<Vec<String>, sqlx::Error> {
     let mut problems = Vec::new();
     for name in names {
         let found = sqlx::query("SELECT 1 FROM sqlite_master WHERE type = $1 AND name = $2")

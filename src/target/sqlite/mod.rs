@@ -16,9 +16,9 @@ use crate::domain::clock::Timestamp;
 use crate::domain::measurement::{MeasureError, MeasureErrorCode};
 
 use super::assemble::Assembly;
+use super::plan::Trust;
 use super::plan::prepare::{Assumptions, prepare, tables};
 use super::plan::sql::Dialect;
-use super::plan::Trust;
 use super::run::Work;
 use super::{Carry, Scan, ScanRequest, TargetError, TargetOptions};
 use reader::SqliteReader;
@@ -77,9 +77,10 @@ pub async fn open(options: &TargetOptions) -> Result<SqliteConnection, MeasureEr
         .statement_cache_capacity(0);
     match connect.connect().await {
         Ok(conn) => Ok(conn),
-        Err(_) if !std::path::Path::new(&path).exists() => {
-            Err(refuse(format!("there is no SQLite file {path}"), "check the path after sqlite: in the database URL"))
-        }
+        Err(_) if !std::path::Path::new(&path).exists() => Err(refuse(
+            format!("there is no SQLite file {path}"),
+            "check the path after sqlite: in the database URL",
+        )),
         Err(error) => Err(refuse(
             format!("the SQLite file {path} cannot be opened: {error}"),
             "check that it is a SQLite database and that this user may read it",

@@ -38,7 +38,9 @@ impl<'a> SqliteReader<'a> {
     ) -> Result<Self, sqlx::Error> {
         let (begun, stop_at) = (Instant::now(), Arc::new(AtomicU64::new(u64::MAX)));
         let watched = Arc::clone(&stop_at);
-        conn.lock_handle().await?.set_progress_handler(5_000, move || millis(begun) < watched.load(Ordering::Relaxed));
+        conn.lock_handle()
+            .await?
+            .set_progress_handler(5_000, move || millis(begun) < watched.load(Ordering::Relaxed));
         Ok(Self { conn, relations, request, as_of, begun, stop_at, statements: 0 })
     }
 

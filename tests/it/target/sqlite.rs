@@ -63,16 +63,14 @@ async fn every_row_kind_works() {
     options.proofs = false;
     let scan = Target::new(options).scan(&request).await.unwrap();
     let values: Vec<f64> = scan.measurements.iter().map(number).collect();
-    assert_eq!(
-        values,
-        [3.0, 1.0, 1.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 60.0, 60.0, 2.0, 1.0, 3.0, 4.0]
-    );
+    assert_eq!(values, [3.0, 1.0, 1.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 60.0, 60.0, 2.0, 1.0, 3.0, 4.0]);
 }
 
 #[tokio::test]
 async fn nothing_is_written_and_errors_say_what_is_wrong() {
     let (folder, url) = database(SAMPLE).await;
-    let mut slow = value("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n");
+    let mut slow =
+        value("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n");
     slow.measure.timeout = Some(1);
     let checks = vec![
         not_null("userz", "email"),
@@ -80,18 +78,30 @@ async fn nothing_is_written_and_errors_say_what_is_wrong() {
         value("DELETE FROM users RETURNING 1"),
         value("SELECT 1); DELETE FROM users; SELECT (1"),
         slow,
-        check("rls", What::Catalog(Catalog::Rls {
-            schema: "public".into(),
-            tables: vec![],
-            allow: vec![],
-            require: vec![],
-        })),
-        check("columns", What::Catalog(Catalog::Columns {
-            expect: vec![(table("users"), vec![
-                ("email".into(), ColumnExpectation::Absent),
-                ("nope".into(), ColumnExpectation::Present { data_type: None, nullable: None, default: None }),
-            ])],
-        })),
+        check(
+            "rls",
+            What::Catalog(Catalog::Rls {
+                schema: "public".into(),
+                tables: vec![],
+                allow: vec![],
+                require: vec![],
+            }),
+        ),
+        check(
+            "columns",
+            What::Catalog(Catalog::Columns {
+                expect: vec![(
+                    table("users"),
+                    vec![
+                        ("email".into(), ColumnExpectation::Absent),
+                        (
+                            "nope".into(),
+                            ColumnExpectation::Present { data_type: None, nullable: None, default: None },
+                        ),
+                    ],
+                )],
+            }),
+        ),
         rows("count", "users", RowAggregate::RowCount),
     ];
     let scan = scan(options(&url), checks).await;
