@@ -29,7 +29,7 @@ pub struct CheckState {
     pub skipped: u32,
     /// Slots answered while the check was muted; they count for coverage, never for a breach.
     pub muted: u32,
-    /// Slots and seconds that went by because we were not there.
+    /// Slots that went by unanswered, and the seconds of those for which no process was there.
     pub missed: u32,
     pub missed_seconds: u32,
     /// When the present run of fails began, or the one that breached.
@@ -41,6 +41,10 @@ pub struct CheckState {
     pub last: Option<Box<Observation>>,
     pub last_fail: Option<Box<Observation>>,
 }
+
+/// The reason of a slot that went by because no process was there, and of one that went by in a longer scan.
+pub const MISSED_DOWN: &str = "missed.down";
+pub const MISSED_BUDGET: &str = "missed.budget";
 
 /// Slots answered of slots planned; skipped ones are not planned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,8 +166,10 @@ impl CheckState {
             Outcome::Missed => {
                 self.inconclusive_total += 1;
                 self.missed += 1;
-                let length = u32::try_from(plan.interval(check, slot).as_secs()).unwrap_or(u32::MAX);
-                self.missed_seconds = self.missed_seconds.saturating_add(length);
+                if seen.reason == MISSED_DOWN {
+                    let length = u32::try_from(plan.interval(check, slot).as_secs()).unwrap_or(u32::MAX);
+                    self.missed_seconds = self.missed_seconds.saturating_add(length);
+                }
             }
             Outcome::Skipped => {}
         }
@@ -262,6 +268,7 @@ pub fn replay<'a>(
 
 /// Whether the target as a whole can be measured, from scan to scan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TargetHealth {
     /// Scans in a row that brought back nothing but errors.
     pub unmeasured: u32,

@@ -75,7 +75,8 @@ pub enum FailOn {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GateDecision {
     pub answer: GateAnswer,
-    pub effective: VerdictState,
+    /// The verdict that counts; none where there is no deploy.
+    pub effective: Option<VerdictState>,
     pub reasons: Vec<Reason>,
 }
 
@@ -136,7 +137,7 @@ pub fn decide(
         };
         reasons.push(Reason { code: "waiting".into(), check: None, message: message.into() });
     }
-    GateDecision { answer, effective, reasons }
+    GateDecision { answer, effective: Some(effective), reasons }
 }
 
 fn verifying(verdict: &Verdict, policy: GatePolicy) -> GateAnswer {

@@ -74,7 +74,7 @@ fn an_override_counts_until_it_ends_and_never_rewrites_the_verdict() {
     };
     assert_eq!(person.validate(), Ok(()));
     let during = decide(&failed, Some(&person), SMOKE, at(10));
-    assert_eq!((during.answer, during.effective), (GateAnswer::Go, VerdictState::Passed));
+    assert_eq!((during.answer, during.effective), (GateAnswer::Go, Some(VerdictState::Passed)));
     assert!(during.reasons[0].message.contains("dana") && during.reasons[0].message.contains("test account"));
     assert_eq!(failed.state, VerdictState::Failed);
     assert_eq!(decide(&failed, Some(&person), SMOKE, at(3_600)).answer, GateAnswer::Stop, "it has expired");

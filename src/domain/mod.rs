@@ -14,6 +14,7 @@ pub mod observation;
 pub mod threshold;
 pub mod wording;
 
+pub mod announce;
 pub mod baseline;
 pub mod cadence;
 pub mod check_state;

@@ -266,6 +266,20 @@ pub fn stage_over(deploy: &Deploy, checks: &[Assessed<'_>], stage: Stage, now: T
     !checks.iter().any(open) && (now >= end || (planned && stage == Stage::Smoke))
 }
 
+/// The seconds that went unwatched, where coverage is short for no other reason than that we were down.
+pub fn short_for_downtime(checks: &[Assessed<'_>]) -> Option<u32> {
+    let short: Vec<&Assessed<'_>> =
+        checks.iter().filter(|c| c.counts() && short_coverage(c, c.state.whole).is_some()).collect();
+    let only_missed = |check: &&Assessed<'_>| {
+        let (state, coverage) = (check.state, check.state.whole);
+        let there = Coverage { conclusive: coverage.conclusive + state.missed, ..coverage };
+        let last = coverage.last.is_some_and(|last| last.is_conclusive() || last == Outcome::Missed);
+        state.missed_seconds > 0 && last && there.ratio() >= check.policy.min_coverage
+    };
+    let seconds = short.iter().map(|c| c.state.missed_seconds).max()?;
+    short.iter().all(only_missed).then_some(seconds)
+}
+
 /// How long after its end a smoke stage waits for a failing check to be decided by its next slot.
 fn check_patience(deploy: &Deploy) -> super::clock::SignedDuration {
     super::clock::SignedDuration::from_secs(i64::from(deploy.plan.soak_every) + 60)

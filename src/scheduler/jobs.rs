@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use crate::services::{Context, secrets, webhooks};
+use crate::services::{Context, secrets, verification, webhooks};
 
 /// What a job says of one activation, for logs and metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,11 @@ pub struct Job {
 /// All jobs.
 pub fn table() -> Vec<Job> {
     vec![
+        Job {
+            name: "verification",
+            every: 1,
+            run: |ctx| Box::pin(async move { report(verification::run_due(&ctx).await) }),
+        },
         Job {
             name: "secrets",
             every: 5,

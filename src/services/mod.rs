@@ -3,9 +3,11 @@
 pub mod access;
 pub mod alerting;
 pub mod context;
+pub mod gate;
 pub mod idempotency;
 pub mod secrets;
 pub mod targets;
+pub mod verification;
 pub mod webhooks;
 
 pub use context::Context;

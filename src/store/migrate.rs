@@ -10,6 +10,7 @@ use super::{Db, StoreError};
 /// Every migration in order; a file is never edited after it was released.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "core", include_str!("../../migrations/0001_core.sql")),
+    (2, "deploys", include_str!("../../migrations/0002_deploys.sql")),
     (3, "webhooks", include_str!("../../migrations/0003_webhooks.sql")),
 ];
 

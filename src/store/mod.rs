@@ -10,14 +10,31 @@ pub mod dialect;
 pub mod migrate;
 
 pub mod audit;
+pub mod baselines;
 pub mod deliveries;
+pub mod deploys;
 pub mod idempotency;
 pub mod leases;
 pub mod meta;
+pub mod observations;
 pub mod quarantine;
 pub mod rotations;
+pub mod scans;
 pub mod secrets;
 pub mod sessions;
 pub mod tokens;
 
 pub use self::core::{Db, Engine, StoreError, Tx};
+
+/// Structures are kept as JSON text.
+pub(crate) fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("our own structures have text keys and finite numbers or null")
+}
+
+pub(crate) fn parse_json<T: serde::de::DeserializeOwned>(
+    row: &sqlx::any::AnyRow,
+    column: &str,
+) -> Result<T, StoreError> {
+    let text: String = sqlx::Row::try_get(row, column)?;
+    serde_json::from_str(&text).map_err(|error| StoreError::Corrupt(format!("{column}: {error}")))
+}

@@ -1,0 +1,133 @@
+//! Watching deploys: announce, capture the baseline, open the window, answer its slots, end it.
+
+mod finish;
+mod judge;
+mod start;
+mod tick;
+
+use crate::domain::check::Check;
+use crate::domain::check_state::CheckState;
+use crate::domain::clock::Timestamp;
+use crate::domain::deploy::{DeployKind, DeployState, OverrideError};
+use crate::domain::ids::DeployId;
+use crate::domain::verdict::Assessed;
+use crate::services::Context;
+use crate::services::targets::TargetsError;
+use crate::settings::Settings;
+use crate::store::{StoreError, deploys::DeployRow};
+
+pub use finish::{cancel, decide_by_hand, finish, finish_version};
+pub use start::{Started, start};
+pub use tick::run_due;
+
+/// A release as somebody announces it.
+#[derive(Debug, Clone)]
+pub struct Announcement {
+    /// May be left out when the settings hold one environment.
+    pub environment: Option<String>,
+    pub version: String,
+    pub commit: Option<String>,
+    pub kind: DeployKind,
+    pub actor: Option<String>,
+    pub link: Option<String>,
+    pub attempt: Attempt,
+    /// Instead of the settings', in seconds.
+    pub smoke_seconds: Option<u32>,
+    pub window_seconds: Option<u32>,
+}
+
+/// Whether the same environment and version mean the same deploy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    Same,
+    New,
+}
+
+/// Why a deploy cannot be announced or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum VerificationError {
+    #[error("which environment? the settings hold {}; name one", .0.join(", "))]
+    WhichEnvironment(Vec<String>),
+    #[error("the settings hold no environment; add [environments.NAME] with its database_url")]
+    NoEnvironment,
+    #[error("the version must not be empty; give the commit or the release's name")]
+    NoVersion,
+    #[error("smoke must be at least a second and not longer than the window")]
+    Stages,
+    #[error(transparent)]
+    Targets(#[from] TargetsError),
+    #[error("the environment `{0}` has no checks, so nothing could vouch for a deploy; add a suite")]
+    NoChecks(String),
+    #[error("the baseline could not be captured, so nothing was started: {0}")]
+    Baseline(String),
+    #[error("there is no deploy {0}")]
+    NotFound(DeployId),
+    #[error("{0}")]
+    State(String),
+    #[error(transparent)]
+    Override(#[from] OverrideError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The environment that is meant.
+pub fn environment(settings: &Settings, given: Option<&str>) -> Result<String, VerificationError> {
+    let mut names = settings.environments.keys();
+    match (given, names.next(), names.next()) {
+        (Some(name), _, _) if settings.environments.contains_key(name) => Ok(name.to_owned()),
+        (Some(name), ..) => Err(TargetsError::UnknownEnvironment(name.to_owned()).into()),
+        (None, None, _) => Err(VerificationError::NoEnvironment),
+        (None, Some(only), None) => Ok(only.clone()),
+        (None, Some(_), Some(_)) => {
+            Err(VerificationError::WhichEnvironment(settings.environments.keys().cloned().collect()))
+        }
+    }
+}
+
+/// Checks and their states side by side, in the order of the check set.
+struct Watched {
+    checks: Vec<Check>,
+    states: Vec<CheckState>,
+}
+
+impl Watched {
+    async fn load(c: &mut sqlx::AnyConnection, row: &DeployRow) -> Result<Self, StoreError> {
+        use crate::store::{deploys, observations};
+        let checks = deploys::get_check_set(c, &row.check_set).await?;
+        let mut known: std::collections::HashMap<_, _> = observations::list_states(c, &row.deploy.id)
+            .await?
+            .into_iter()
+            .map(|state| (state.key.clone(), state))
+            .collect();
+        let states = checks
+            .iter()
+            .map(|check| {
+                known.remove(check.key()).unwrap_or_else(|| CheckState::new(&check.policy, &row.deploy.plan))
+            })
+            .collect();
+        Ok(Self { checks, states })
+    }
+
+    fn assessed(&self) -> Vec<Assessed<'_>> {
+        self.checks
+            .iter()
+            .zip(&self.states)
+            .map(|(check, state)| Assessed { policy: &check.policy, state })
+            .collect()
+    }
+
+    /// The next instant at which any check wants something; the window's end when none does.
+    fn next_due_at(&self, row: &DeployRow) -> Timestamp {
+        self.states.iter().filter_map(CheckState::due_at).min().unwrap_or(row.deploy.plan.ends_at())
+    }
+}
+
+/// A deploy as it stands, or why not.
+pub async fn get(ctx: &Context, id: &DeployId) -> Result<DeployRow, VerificationError> {
+    let found = crate::store::deploys::get_deploy(&mut *ctx.db.reader().await?, id).await?;
+    found.ok_or_else(|| VerificationError::NotFound(id.clone()))
+}
+
+fn is_over(state: &DeployState) -> bool {
+    state.is_terminal()
+}
