@@ -291,6 +291,25 @@ pub async fn count_by_class(
         .collect()
 }
 
+/// How many deliveries came since then, and how many of them were refused. Noise does not count.
+pub async fn count_since(
+    c: &mut AnyConnection,
+    source: &str,
+    since: Timestamp,
+) -> Result<(u64, u64), StoreError> {
+    let row = sqlx::query(
+        "SELECT CAST(count(*) AS BIGINT) AS total,
+                CAST(COALESCE(sum(CASE WHEN standing = 'bad' THEN 1 ELSE 0 END), 0) AS BIGINT) AS refused
+         FROM webhook_deliveries WHERE source = $1 AND received_at >= $2 AND standing <> 'noise'",
+    )
+    .bind(source)
+    .bind(to_micros(since))
+    .fetch_one(c)
+    .await?;
+    let count = |column| Ok::<_, StoreError>(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0));
+    Ok((count("total")?, count("refused")?))
+}
+
 /// Health of one source; a source never heard of is healthy.
 pub async fn get_health(c: &mut AnyConnection, source: &str) -> Result<SourceHealth, StoreError> {
     let row = sqlx::query("SELECT last_good_at, failing FROM source_health WHERE source = $1")

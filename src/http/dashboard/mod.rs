@@ -7,6 +7,7 @@ pub mod secrets;
 pub mod times;
 pub mod verdicts;
 pub mod view;
+pub mod words;
 
 use askama::Template;
 

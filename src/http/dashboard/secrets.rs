@@ -2,102 +2,94 @@
 
 use super::times;
 use super::view::{Badge, SourceRow, VersionRow};
-use crate::domain::clock::{Timestamp, humane};
-use crate::domain::secret::{SecretState, SecretVersion, Slot};
-use crate::domain::source_health::{Level, SourceHealth};
-use crate::domain::wording::number;
+use super::words::capital;
+use crate::domain::clock::Timestamp;
+use crate::domain::secret::StateName;
+use crate::services::secrets::{SlotView, VersionView};
 
-/// One slot with its versions, newest first. `total` and `refused` count the deliveries of the last 24 hours.
-pub fn source(
-    slot: &Slot,
-    versions: &[SecretVersion],
-    health: &SourceHealth,
-    (total, refused): (u64, u64),
-    now: Timestamp,
-) -> SourceRow {
-    let mut versions: Vec<&SecretVersion> = versions.iter().collect();
-    versions.sort_by_key(|version| std::cmp::Reverse(version.number));
-    let received = match (total, refused) {
+/// One slot with its versions, newest first. `refused` counts among the `total` deliveries of the last 24 hours.
+pub fn source(slot: &SlotView, (total, refused): (u64, u64), now: Timestamp) -> SourceRow {
+    let mut versions: Vec<&VersionView> = slot.versions.iter().collect();
+    versions.sort_by_key(|version| std::cmp::Reverse(version.version));
+    let mut summary = vec![capital(&slot.summary)];
+    summary.push(match (total, refused) {
         (0, _) => "no deliveries in 24 h".to_owned(),
-        (n, 0) => format!("{} deliveries in 24 h, all accepted", whole(n)),
-        (n, bad) => format!("{} deliveries in 24 h, {} refused", whole(n), whole(bad)),
-    };
-    let good = health.last_good_at.map(|at| format!("; last good one {}", times::ago(at, now)));
+        (n, 0) => format!("{} in 24 h, none refused", deliveries(n)),
+        (n, bad) => format!("{} in 24 h, {bad} refused", deliveries(n)),
+    });
+    summary.extend(slot.last_good_at.map(|at| format!("last good one {}", times::ago(at, now))));
+    if slot.quarantined > 0 {
+        summary.push(format!("{} kept to be verified again", deliveries(slot.quarantined)));
+    }
+    let rotation = slot.rotation.as_ref();
     SourceRow {
-        name: format!("{}, {}", slot.source, slot.mode.as_str()),
-        badge: badge(&versions, health),
-        summary: received + good.as_deref().unwrap_or(""),
+        name: format!("{}, {}", slot.source, slot.mode),
+        badge: match (slot.health.as_str(), rotation) {
+            ("ok", _) => Badge::good("in order"),
+            ("stale", _) if slot.failing_since.is_some() => Badge::bad("signatures fail"),
+            ("stale", _) => Badge::bad("stale secret in use"),
+            (_, Some(_)) => Badge::busy("rotation under way"),
+            _ => Badge::warn("unproven"),
+        },
+        summary: summary.join("; ") + ".",
+        next: rotation.map(|rotation| rotation.next_steps.clone()).unwrap_or_default(),
         versions: versions.into_iter().map(|version| row(version, now)).collect(),
     }
 }
 
-fn badge(versions: &[&SecretVersion], health: &SourceHealth) -> Option<Badge> {
-    if let Some(failing) = &health.failing {
-        let word = if failing.is_mixed() { "some signatures fail" } else { "signatures fail" };
-        return Some(if failing.told == Some(Level::Page) { Badge::bad(word) } else { Badge::warn(word) });
-    }
-    if versions.iter().any(|version| version.stale_since.is_some()) {
-        return Some(Badge::bad("stale secret in use"));
-    }
-    if versions.is_empty() {
-        return Some(Badge::unknown("no secret"));
-    }
-    versions
-        .iter()
-        .any(|version| matches!(version.state, SecretState::Staged { .. } | SecretState::Retiring { .. }))
-        .then(|| Badge::busy("rotation under way"))
-}
-
-fn row(version: &SecretVersion, now: Timestamp) -> VersionRow {
-    let usage = &version.usage;
-    let used = match usage.last_match_at {
+fn row(version: &VersionView, now: Timestamp) -> VersionRow {
+    let used = match version.last_match_at {
         None => "has signed nothing yet".to_owned(),
-        Some(last) => {
-            format!("signed {}; last {}", whole_deliveries(usage.matches), times::ago(last, now))
-        }
+        Some(last) => format!("signed {}, the last one {}", deliveries(version.matches), times::ago(last, now)),
     };
-    let since = humane(now.duration_since(version.state.since()));
-    let (state, more) = match &version.state {
-        SecretState::Staged { .. } => {
-            (Badge::busy("staged"), "accepted; waiting for its first delivery".to_owned())
-        }
-        SecretState::Active { .. } => {
-            (Badge::good("active"), format!("the one expected to sign, for {since}"))
-        }
-        SecretState::Retiring { overlap_until, .. } if *overlap_until > now => {
-            (Badge::warn("retiring"), format!("accepted until {}", times::at(*overlap_until, now)))
-        }
-        SecretState::Retiring { .. } => (
-            Badge::warn("retiring, unproven"),
-            "its overlap is over; nothing proves that it is unused".to_owned(),
-        ),
-        SecretState::Overdue { .. } => {
-            (Badge::bad("overdue"), format!("still signs {since} after its overlap"))
-        }
-        SecretState::Retired { .. } => {
-            let state = if version.stale_since.is_some() {
-                Badge::bad("retired, in use")
-            } else {
-                Badge::quiet("retired")
-            };
-            (state, format!("refused for {since}"))
-        }
-        SecretState::Compromised { .. } => (Badge::bad("compromised"), format!("refused for {since}")),
-        SecretState::Purged { .. } => (Badge::quiet("deleted"), format!("its key was deleted {since} ago")),
-    };
-    VersionRow { fingerprint: version.label(), state, summary: format!("{}; {used}", capital(&more)) }
+    let word = version.state.as_str();
+    VersionRow {
+        fingerprint: format!("v{} {}", version.version, version.fingerprint),
+        state: match version.state {
+            StateName::Staged => Badge::busy(word),
+            StateName::Active => Badge::good(word),
+            StateName::Retiring => Badge::warn(word),
+            StateName::Overdue | StateName::Compromised => Badge::bad(word),
+            StateName::Retired | StateName::Purged => Badge::quiet(word),
+        },
+        summary: format!("{}; {used}.", capital(&version.description)),
+    }
 }
 
-fn whole_deliveries(n: u64) -> String {
-    if n == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", whole(n)) }
+fn deliveries(n: u64) -> String {
+    match n {
+        1 => "1 delivery".to_owned(),
+        n => format!("{n} deliveries"),
+    }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a count of deliveries, to be read")]
-fn whole(n: u64) -> String {
-    number(n as f64)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+    #[test]
+    fn a_version_is_named_by_its_fingerprint_and_its_use() {
+        let now: Timestamp = "2026-05-01T12:10:00Z".parse().unwrap();
+        let version = VersionView {
+            id: "sec_1".into(),
+            version: 2,
+            fingerprint: "3f9a12c04b7e".into(),
+            state: StateName::Retiring,
+            description: "retiring, accepted for another 23 h".into(),
+            since: now,
+            until: None,
+            origin: "environment".into(),
+            length: 32,
+            matches: 1,
+            matches_in_state: 1,
+            last_match_at: Some("2026-05-01T12:00:00Z".parse().unwrap()),
+            warnings: Vec::new(),
+        };
+        let row = row(&version, now);
+        assert_eq!(row.fingerprint, "v2 3f9a12c04b7e");
+        assert_eq!(
+            row.summary,
+            "Retiring, accepted for another 23 h; signed 1 delivery, the last one 12:00, 10 min ago."
+        );
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::times;
 use super::view::{Badge, Card, CheckRow, Fact, LinkRow, WindowBar};
+use super::words::{counted, is_web, sentence};
 use super::{bars, view};
 use crate::domain::check::{CheckKey, Severity};
 use crate::domain::clock::{Timestamp, humane};
@@ -281,48 +282,5 @@ fn rank(badge: &view::Badge) -> u8 {
         "unknown" => 1,
         "warn" => 2,
         _ => 3,
-    }
-}
-
-fn is_web(link: &str) -> bool {
-    link.starts_with("https://") || link.starts_with("http://")
-}
-
-fn counted(n: usize, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
-}
-
-/// A message as a sentence: a capital and a full stop.
-fn sentence(message: &str) -> String {
-    let message = message.trim_end_matches('.');
-    let mut chars = message.chars();
-    let Some(first) = chars.next() else { return String::new() };
-    // A key such as `users.unique.email` keeps its spelling.
-    let is_key =
-        message.split([' ', ':']).next().is_some_and(|word| word.contains('.') || word.contains('_'));
-    let head = if is_key { first.to_string() } else { first.to_uppercase().collect() };
-    format!("{head}{}.", chars.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_become_sentences_and_keys_keep_their_spelling() {
-        for (message, text) in [
-            ("1 of 1,000 rows breaks the rule", "1 of 1,000 rows breaks the rule."),
-            ("the target cannot be measured", "The target cannot be measured."),
-            ("users.unique.email: 2 rows", "users.unique.email: 2 rows."),
-            ("", ""),
-        ] {
-            assert_eq!(sentence(message), text);
-        }
-    }
-
-    #[test]
-    fn only_web_addresses_become_links() {
-        assert!(is_web("https://ci.example.com/1"));
-        assert!(!is_web("javascript:alert(1)"));
     }
 }

@@ -138,8 +138,10 @@ impl Card {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceRow {
     pub name: String,
-    pub badge: Option<Badge>,
+    pub badge: Badge,
     pub summary: String,
+    /// The steps of a rotation that are still to be done.
+    pub next: Vec<String>,
     pub versions: Vec<VersionRow>,
 }
 
@@ -157,7 +159,7 @@ pub struct IncidentRow {
     pub title: String,
     pub badge: Badge,
     pub lines: Vec<String>,
-    pub next: Option<String>,
+    pub next: Vec<String>,
     pub since: String,
 }
 
