@@ -40,7 +40,9 @@ pub fn source(slot: &SlotView, (total, refused): (u64, u64), now: Timestamp) -> 
 fn row(version: &VersionView, now: Timestamp) -> VersionRow {
     let used = match version.last_match_at {
         None => "has signed nothing yet".to_owned(),
-        Some(last) => format!("signed {}, the last one {}", deliveries(version.matches), times::ago(last, now)),
+        Some(last) => {
+            format!("signed {}, the last one {}", deliveries(version.matches), times::ago(last, now))
+        }
     };
     let word = version.state.as_str();
     VersionRow {
