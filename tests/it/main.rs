@@ -4,3 +4,4 @@ mod support;
 mod target;
 
 mod harness;
+mod webhooks;

@@ -46,10 +46,6 @@ impl KeySet {
         Ok(Self { generation, read_at: ctx.now(), keys })
     }
 
-    fn of(&self, source: &str) -> impl Iterator<Item = &(SecretVersion, SigningKey)> {
-        self.keys.iter().filter(move |(version, _)| version.slot.source == source)
-    }
-
     pub fn all(&self) -> &[(SecretVersion, SigningKey)] {
         &self.keys
     }

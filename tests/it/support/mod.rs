@@ -6,6 +6,7 @@
 pub mod agentzero;
 pub mod browser;
 pub mod clock;
+pub mod hook;
 pub mod http;
 pub mod pg;
 pub mod process;
