@@ -154,8 +154,16 @@ async fn odd_requests_get_their_answer() {
     let not_an_event = br#"{"hello":"world"}"#;
     let table = vec![
         ("no signature", with(vec![], &body), 401),
-        ("two that agree", with(vec![("x-signature", good.clone()), ("x-signature", good.clone())], &body), 200),
-        ("two that differ", with(vec![("x-signature", good.clone()), ("x-signature", "0".repeat(64))], &body), 400),
+        (
+            "two that agree",
+            with(vec![("x-signature", good.clone()), ("x-signature", good.clone())], &body),
+            200,
+        ),
+        (
+            "two that differ",
+            with(vec![("x-signature", good.clone()), ("x-signature", "0".repeat(64))], &body),
+            400,
+        ),
         ("a list", with(vec![("x-signature", format!("{good}, {good}"))], &body), 400),
         ("upper case", with(vec![("x-signature", good.to_uppercase())], &body), 200),
         ("GitHub's", with(vec![("x-signature", format!("sha256={good}"))], &body), 400),
@@ -184,7 +192,9 @@ async fn odd_requests_get_their_answer() {
     let client = crate::support::http::client();
     let url = format!("http://{}/webhooks/lemonsqueezy", hook.address);
     let before = log(&hook.app.context.db).await.len();
-    for method in [reqwest::Method::GET, reqwest::Method::HEAD, reqwest::Method::PUT, reqwest::Method::OPTIONS] {
+    for method in
+        [reqwest::Method::GET, reqwest::Method::HEAD, reqwest::Method::PUT, reqwest::Method::OPTIONS]
+    {
         let answer = client.request(method.clone(), &url).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 405, "{method}");
         assert_eq!(answer.headers()["allow"], "POST");
