@@ -319,15 +319,13 @@ impl Sentence<'_> {
                 let amount = number(change.abs());
                 format!(", {amount}{share} {direction} than the {} before the deploy", number(before.value))
             }
-            _ if self.measurement_is_drift() => " since the baseline".to_owned(),
+            _ if matches!(&self.measurement.result, Ok(Measured { fingerprint: Some(_), .. })) => {
+                String::new()
+            }
             Unit::Violations if before.value == 0.0 => "; none before the deploy".to_owned(),
             Unit::Violations if change == 0.0 => "; as many before the deploy".to_owned(),
             _ => format!("; {} before the deploy", quantity(before.value, unit)),
         }
-    }
-
-    fn measurement_is_drift(&self) -> bool {
-        matches!(&self.measurement.result, Ok(Measured { fingerprint: Some(_), .. }))
     }
 }
 

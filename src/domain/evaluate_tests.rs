@@ -206,7 +206,12 @@ fn a_backfill_has_its_time() {
 fn drift_says_what_changed() {
     let check = CheckPolicy {
         fail: Some(Threshold { new_above: Some(Bound::Number(0.0)), ..Threshold::default() }),
-        wording: Wording::counted("change", "changes", "in schema public", "in schema public"),
+        wording: Wording::counted(
+            "change",
+            "changes",
+            "in public since the baseline",
+            "in public since the baseline",
+        ),
         ..CheckPolicy::new("public.drift", "drift")
     };
     let print = |objects: serde_json::Value| {
@@ -219,9 +224,12 @@ fn drift_says_what_changed() {
     let after = print(json!({"column users.email": "text", "index i": "btree"}));
     assert_eq!(
         say(&check, &after, BaselineFor::Usable(&before)),
-        "fail fail.new_above | 1 change in schema public: policy agents.p is gone (was own) since the baseline"
+        "fail fail.new_above | 1 change in public since the baseline: policy agents.p is gone (was own)"
     );
-    assert_eq!(say(&check, &before, BaselineFor::Usable(&before)), "pass pass | 0 changes in schema public");
+    assert_eq!(
+        say(&check, &before, BaselineFor::Usable(&before)),
+        "pass pass | 0 changes in public since the baseline"
+    );
     assert_eq!(
         say(&check, &after, BaselineFor::Missing),
         "skipped skipped.no_baseline | not compared: there is no baseline"

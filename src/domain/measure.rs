@@ -21,6 +21,50 @@ pub struct Measure {
     pub samples: Option<Samples>,
     /// Seconds; the scan's default where absent.
     pub timeout: Option<u32>,
+    /// A validated foreign key counts as a proof, though the replication role and disabled triggers bypass it.
+    #[serde(default)]
+    pub trust_foreign_keys: bool,
+}
+
+impl Measure {
+    /// A measure with every option at its default.
+    pub fn of(what: What) -> Self {
+        Self { what, when: None, isolated: false, samples: None, timeout: None, trust_foreign_keys: false }
+    }
+}
+
+impl TableName {
+    /// `users` or `app.users`; quotes are for names that hold a dot: `\"a.b\".users`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (first, rest) = part(text.trim())?;
+        match rest.strip_prefix('.') {
+            None if rest.is_empty() => Some(Self { schema: None, name: first }),
+            None => None,
+            Some(rest) => match part(rest)? {
+                (name, "") => Some(Self { schema: Some(first), name }),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for TableName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.schema {
+            Some(schema) => write!(f, "{schema}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// One name, plain or quoted, and what follows it.
+fn part(text: &str) -> Option<(String, &str)> {
+    let (name, rest) = match text.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"')?,
+        None => text.split_at(text.find('.').unwrap_or(text.len())),
+    };
+    let name = name.trim();
+    (!name.is_empty()).then(|| (name.to_owned(), rest))
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -119,6 +163,16 @@ pub enum Scalar {
     Text(String),
     Number(String),
     Bool(bool),
+}
+
+impl std::fmt::Display for Scalar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "'{text}'"),
+            Self::Number(text) => f.write_str(text),
+            Self::Bool(value) => write!(f, "{value}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

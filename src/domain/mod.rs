@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod measure;
 pub mod measurement;
 pub mod observation;
+pub mod params;
 pub mod threshold;
 pub mod wording;
 

@@ -1,0 +1,212 @@
+use super::*;
+use crate::domain::check::{Mode, OnNoData, Severity};
+use crate::domain::measure::{RowAggregate, What};
+use crate::domain::threshold::{Bound, Threshold};
+
+fn problems(source: &str) -> String {
+    match parse("f.yaml", source) {
+        Ok(suite) => panic!("{} checks were accepted", suite.checks.len()),
+        Err(error) => {
+            error.problems.iter().map(|text| text.lines().next().unwrap()).collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+#[test]
+fn the_suites_inside_the_program_load() {
+    for (name, least) in [("core", 5), ("supabase", 2), ("agentzero", 60)] {
+        match embedded(name).unwrap() {
+            Ok(suite) => assert!(suite.checks.len() >= least, "{name}: {}", suite.checks.len()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(embedded("nothing").is_none());
+}
+
+#[test]
+fn a_suite_becomes_checks_with_their_defaults() {
+    let suite = parse(
+        "f.yaml",
+        r#"
+suite: credits
+owner: billing@example.com
+defaults: { severity: warning, every: 5m }
+tables:
+  users:
+    - row_count
+    - not_null: [email, organisation_id]
+      severity: critical
+      on_no_data: fail
+    - join_integrity: { columns: [id], to: user_credits(user_id), match: exactly_one }
+      title: Every user has exactly one credits row
+  app.events:
+    - freshness: received_at
+      warn: { above: 2h }
+      fail: { above: 6h, after: 1d }
+      mode: muted
+      until: 2026-05-02
+schema:
+  - rls: {}
+server:
+  - connections
+    fail: { above: 90% }
+queries:
+  - key: success-rate
+    value: SELECT 100.0 FROM t WHERE at > :deployed_at
+    fail: { below: 99.5 }
+"#
+        .replace("- connections\n    fail", "- connections:\n    fail")
+        .as_str(),
+    )
+    .unwrap_or_else(|error| panic!("{error}"));
+    let keys: Vec<&str> = suite.checks.iter().map(|check| check.key().as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "users.row_count",
+            "users.not_null.email",
+            "users.not_null.organisation_id",
+            "users.join_integrity.id.user_credits",
+            "app.events.freshness.received_at",
+            "public.rls",
+            "server.connections",
+            "success-rate",
+        ]
+    );
+    let [count, email, _, join, fresh, rls, ..] = suite.checks.as_slice() else { panic!("eight checks") };
+    assert_eq!(count.policy.severity, Severity::Warning);
+    assert_eq!(count.policy.fail.as_ref().unwrap().drop_above, Some(Bound::Percent(1.0)));
+    assert_eq!((email.policy.severity, email.policy.on_no_data), (Severity::Critical, OnNoData::Fail));
+    assert_eq!((email.policy.fail_after, rls.policy.fail_after), (2, 1));
+    assert_eq!(join.policy.name(), "Every user has exactly one credits row");
+    assert!(matches!(&join.measure.what, What::Rows { aggregate: RowAggregate::JoinIntegrity { .. }, .. }));
+    assert_eq!(
+        fresh.policy.fail,
+        Some(Threshold {
+            above: Some(Bound::Seconds(21_600.0)),
+            after: Some(86_400),
+            ..Threshold::default()
+        })
+    );
+    assert!(
+        matches!(fresh.policy.mode, Mode::Muted { until } if until.to_string() == "2026-05-02T00:00:00Z")
+    );
+    assert_eq!(fresh.policy.owner.as_deref(), Some("billing@example.com"));
+}
+
+#[test]
+fn every_problem_of_a_file_is_said_at_once() {
+    let source = r#"suite: broken
+defaults: { severty: warning }
+tabels: {}
+tables:
+  users:
+    - not_nul: [email]
+    - row_count:
+      fail: { belov: 1 }
+    - unique: [email]
+      sevrity: critical
+    - freshness: created_at
+    - rls: { schema: public }
+    - freshness: seen_at
+      fail: { above: 5 }
+    - row_rule: credits >= :deployedat
+    - join_integrity: { columns: [id], to: credits }
+    - accepted_values: { column: tier }
+    - not_null: []
+    - mode: shadow
+    - row_rule: a > 1; DROP TABLE users
+      mode: muted
+  jobs: 5
+queries:
+  - value: SELECT 1
+    fail: { above: 1 }
+  - key: a b
+    failed_rows: SELECT 'open
+  - key: c
+    failed_rows: SELECT 1
+    fail: { above: 1% }
+"#;
+    assert_eq!(
+        problems(source),
+        "\
+f.yaml:2:13: unknown key `severty`, did you mean `severity`?
+f.yaml:3:1: unknown key `tabels`, did you mean `tables`?
+f.yaml:6:7: unknown kind or option `not_nul`, did you mean `not_null`?
+f.yaml:8:15: unknown key `belov`, did you mean `below`?
+f.yaml:10:7: unknown kind or option `sevrity`, did you mean `severity`?
+f.yaml:11:7: freshness has no threshold that suits everybody; say when it breaks, such as `fail: { above: 6h }`
+f.yaml:12:7: `rls` does not belong under `tables:` but under `schema:`
+f.yaml:14:13: freshness is a length of time; give `above` a unit, such as `5h`
+f.yaml:15:28: unknown parameter `deployedat`, did you mean `deployed_at`?
+f.yaml:16:44: expected `table(column)` such as `users(id)`, found `credits`
+f.yaml:17:24: `values` is missing
+f.yaml:18:17: expected at least one name, found an empty list
+f.yaml:19:7: this check says nothing to measure; one of `row_count`, `not_null`, `unique`, `accepted_values`, \
+`in_range`, `matches_pattern`, `row_rule`, `join_integrity`, `reconcile`, `freshness`, `backfill`, \
+`columns_equal` is needed
+f.yaml:20:24: only one statement is run; remove what follows the `;`
+f.yaml:21:13: a mute always ends: say when with `until: 2026-05-01T12:00:00Z`
+f.yaml:22:3: expected a list of checks (`- not_null: [email]`), found `5`
+f.yaml:24:5: a query needs a `key:`, since there is no table to name it by
+f.yaml:26:10: a key is made of letters, digits and `. _ - : /`, without spaces
+f.yaml:27:25: this is not valid SQL: Unterminated string literal
+f.yaml:30:11: a percentage of what? give `tested_rows:`, a SELECT of the number of rows looked at"
+    );
+}
+
+#[test]
+fn places_inside_block_scalars_are_those_of_the_file() {
+    let source = "suite: a\nqueries:\n  - key: k\n    failed_rows: |\n      SELECT id\n      FROM t WHERE at > :since\n";
+    assert_eq!(
+        problems(source),
+        "f.yaml:6:25: unknown parameter `since`; valid here: `deployed_at`, `baseline_at`, `now`, `environment`"
+    );
+}
+
+#[test]
+fn empty_files_and_doubled_keys_are_refused() {
+    for (source, expected) in [
+        ("", "f.yaml:1:1: this file is empty; a suite begins with `suite: name`"),
+        (
+            "suite: a\n",
+            "f.yaml:1:1: this suite has no checks; write some under `tables:`, `schema:`, `server:` or `queries:`",
+        ),
+        (
+            "suite: a\ntables: {}\n",
+            "f.yaml:1:1: this suite has no checks; write some under `tables:`, `schema:`, `server:` or `queries:`",
+        ),
+        (
+            "suite: a\ntables:\n  t:\n    - unique: [a]\n    - unique: [a]\n",
+            "f.yaml:5:7: the key `t.unique.a` is already that of f.yaml:4; give one of them a `key:` of its own",
+        ),
+        ("suite: a\nsuite: b\n", "f.yaml:2:1: `suite` is written twice in this mapping; keep one of them"),
+        ("tables:\n  t:\n    - row_count\n", "f.yaml:1:1: `suite` is missing"),
+    ] {
+        assert_eq!(problems(source), expected);
+    }
+}
+
+#[test]
+fn only_what_is_compared_changes_the_definition() {
+    let hash = |text: &str| {
+        let source = format!("suite: a\ntables:\n  t:\n    - row_count:\n      {text}\n");
+        parse("f.yaml", &source).unwrap().checks[0].policy.definition_hash.clone()
+    };
+    let plain = hash("fail: { below: 1, drop_above: 0 }");
+    assert_eq!(plain.len(), 64);
+    assert_eq!(plain, hash("fail: { below: 5, drop_above: 0 }"));
+    assert_eq!(plain, hash("fail: { below: 1, drop_above: 0 }\n      title: x\n      owner: y"));
+    assert_ne!(plain, hash("fail: { below: 1, drop_above: 1% }"));
+    assert_ne!(plain, hash("fail: { below: 1, drop_above: 0 }\n      where: id > 5"));
+}
+
+#[test]
+fn the_json_schema_is_the_one_in_the_tree() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/checks/schema.json");
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == json_schema(),
+        "checks/schema.json is stale; write it anew with `cargo run -- schema > checks/schema.json`"
+    );
+}
