@@ -33,6 +33,9 @@ enum Command {
     Config(config::ConfigArgs),
     /// Make, list and revoke the tokens that callers authenticate with
     Token(token::TokenArgs),
+    /// Print the JSON Schema of a check suite
+    #[command(hide = true)]
+    Schema,
     /// Print the version
     Version,
 }
@@ -61,6 +64,10 @@ async fn dispatch(command: Command, out: &mut Output) -> ExitCode {
         Command::Serve(args) => serve::run(args, out).await,
         Command::Config(args) => config::run(&args, out),
         Command::Token(args) => token::run(args, out).await,
+        Command::Schema => {
+            out.line(crate::suite::json_schema().trim_end());
+            Ok(0)
+        }
         Command::Version => {
             out.line(env!("CARGO_PKG_VERSION"));
             Ok(0)

@@ -54,7 +54,7 @@ pub fn check(key: &str, what: What) -> Check {
             tags: Vec::new(),
             wording: Default::default(),
         },
-        measure: Measure { what, when: None, isolated: false, samples: None, timeout: None },
+        measure: Measure::of(what),
     }
 }
 
