@@ -3,16 +3,14 @@
 pub mod assets;
 pub mod bars;
 pub mod icons;
+pub mod pages;
 pub mod secrets;
 pub mod times;
 pub mod verdicts;
 pub mod view;
 pub mod words;
 
-use askama::Template;
-
 use assets::Assets;
-use view::{Card, IncidentRow, LinkRow, SourceRow};
 
 /// What every page has around its content.
 #[derive(Debug, Clone)]
@@ -26,17 +24,4 @@ pub struct Frame {
     pub now: String,
     /// Refreshes itself while somebody looks at it.
     pub live: bool,
-}
-
-#[derive(Template)]
-#[allow(dead_code)]
-#[template(path = "http/dashboard/templates/home.html")]
-struct Home {
-    frame: Frame,
-    title: String,
-    cards: Vec<Card>,
-    sources: Vec<SourceRow>,
-    webhook_url: String,
-    incidents: Vec<IncidentRow>,
-    deploys: Vec<LinkRow>,
 }
