@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
-use super::view::{Card, IncidentRow, LinkRow, SourceRow};
 use super::verdicts::{self, Shown};
+use super::view::{Card, IncidentRow, LinkRow, SourceRow};
 use super::{Frame, assets, secrets as slots_view};
 use crate::api::problem::Code;
 use crate::domain::check::{CheckKey, Stage};
@@ -112,9 +112,9 @@ async fn sources(
     c: &mut sqlx::AnyConnection,
     now: Timestamp,
 ) -> Result<Vec<SourceRow>, ApiError> {
-    let slots = secrets::status(ctx, None)
-        .await
-        .map_err(|error| ApiError::new(Code::StoreUnavailable, "the secrets cannot be read").caused_by(error))?;
+    let slots = secrets::status(ctx, None).await.map_err(|error| {
+        ApiError::new(Code::StoreUnavailable, "the secrets cannot be read").caused_by(error)
+    })?;
     let since = now - SignedDuration::from_hours(24);
     let mut rows = Vec::new();
     for slot in &slots {
@@ -149,4 +149,3 @@ fn render(page: &impl Template) -> Result<HttpResponse, ApiError> {
         .map_err(|error| ApiError::new(Code::Internal, "the page could not be drawn").caused_by(error))?;
     Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(text))
 }
-
