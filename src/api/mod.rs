@@ -1,3 +1,6 @@
 //! Wire types shared by the server and the client, and the error-code table.
 
+pub mod deploys;
+pub mod gate;
+pub mod length;
 pub mod problem;

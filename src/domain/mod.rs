@@ -20,6 +20,7 @@ pub mod baseline;
 pub mod cadence;
 pub mod check_state;
 pub mod deploy;
+pub mod explain;
 pub mod gate;
 pub mod verdict;
 

@@ -132,6 +132,9 @@ pub struct CheckStanding {
     pub message: String,
     pub first_failed_at: Option<Timestamp>,
     pub runbook: Option<String>,
+    /// To rerun by hand, while it fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
 }
 
 /// One check with what it adds up to.
@@ -463,6 +466,7 @@ fn standing(check: &Assessed<'_>, now: Timestamp) -> CheckStanding {
         message: shown.map(|o| o.message.clone()).unwrap_or_default(),
         first_failed_at: state.first_failed_at,
         runbook: policy.runbook.clone(),
+        statement: shown.filter(|_| failing).and_then(|o| o.statement.clone()),
     }
 }
 

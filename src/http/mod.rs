@@ -2,9 +2,12 @@
 
 pub mod auth;
 pub mod dashboard;
+mod deploys;
 mod envelope;
 pub mod error;
+mod gate;
 mod health;
+mod idempotent;
 mod metrics;
 pub mod peer;
 pub mod routes;

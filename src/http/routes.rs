@@ -5,7 +5,7 @@ use actix_web::web;
 
 pub use crate::domain::access::Scope;
 
-use super::{dashboard, health, metrics, session, webhooks};
+use super::{dashboard, deploys, gate, health, metrics, session, webhooks};
 
 /// Who may use a route. The default is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +44,24 @@ pub fn table() -> Vec<Route> {
         route("POST", "/sign-in", Public, || web::post().to(session::sign_in)),
         route("POST", "/sign-out", With(Scope::Read), || web::post().to(session::sign_out)),
         route("GET", "/api/v1/whoami", With(Scope::Read), || web::get().to(session::whoami)),
+        route("POST", "/api/v1/deploys", With(Scope::Deploy), || web::post().to(deploys::start)),
+        route("GET", "/api/v1/deploys", With(Scope::Read), || web::get().to(deploys::list)),
+        route("POST", "/api/v1/deploys/finish", With(Scope::Deploy), || {
+            web::post().to(deploys::finish_version)
+        }),
+        route("GET", "/api/v1/deploys/{id}", With(Scope::Read), || web::get().to(deploys::get)),
+        route("POST", "/api/v1/deploys/{id}/finish", With(Scope::Deploy), || web::post().to(deploys::finish)),
+        route("POST", "/api/v1/deploys/{id}/cancel", With(Scope::Deploy), || web::post().to(deploys::cancel)),
+        route("POST", "/api/v1/deploys/{id}/override", With(Scope::Admin), || {
+            web::post().to(deploys::decide)
+        }),
+        route("GET", "/api/v1/gate", With(Scope::Gate), || web::get().to(gate::any)),
+        route("GET", "/api/v1/environments/{environment}/gate", With(Scope::Gate), || {
+            web::get().to(gate::of_environment)
+        }),
+        route("GET", "/api/v1/environments/{environment}/gate/rollback", With(Scope::Gate), || {
+            web::get().to(gate::rollback)
+        }),
         route("POST", "/webhooks/{source}", Public, || web::post().to(webhooks::receive)),
     ]
 }

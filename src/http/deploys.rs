@@ -1,0 +1,348 @@
+//! Announcing deploys and looking at them.
+
+use std::time::Duration;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use super::{ApiError, Caller, idempotent};
+use crate::api::deploys::{
+    AnnounceRequest, BaselineView, CancelRequest, DeployList, DeployView, FailingView, OverrideRequest,
+    UnmeasuredView,
+};
+use crate::api::length;
+use crate::api::problem::Code;
+use crate::domain::announce::since_deploy;
+use crate::domain::clock::{SignedDuration, Timestamp};
+use crate::domain::deploy::{DeployState, Override};
+use crate::domain::explain;
+use crate::domain::gate::effective;
+use crate::domain::ids::DeployId;
+use crate::domain::verdict::CheckStanding;
+use crate::domain::wording::quantity;
+use crate::services::Context;
+use crate::services::gate::LONGEST_WAIT;
+use crate::services::targets::TargetsError;
+use crate::services::verification::{self, Announcement, Attempt, Started, VerificationError};
+use crate::settings::Settings;
+use crate::store::deploys::{self, DeployRow};
+
+/// How often a waiting reader looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LISTED: i64 = 50;
+const MOST_LISTED: i64 = 500;
+
+/// `POST /api/v1/deploys`: returns when the baseline is captured and the migration may run. 201 for a new
+/// deploy, 200 for one that was announced before.
+pub async fn start(
+    ctx: web::Data<Context>,
+    caller: Caller,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let announcement = announcement(&caller, json(&body)?);
+    idempotent::once(&ctx, &caller, &request, &body, async {
+        let started = verification::start(&ctx, &announcement).await?;
+        let status = if started.new { StatusCode::CREATED } else { StatusCode::OK };
+        Ok((status, started_view(&ctx, &started)))
+    })
+    .await
+}
+
+/// `POST /api/v1/deploys/finish`: opens the window of a version, started or not.
+pub async fn finish_version(
+    ctx: web::Data<Context>,
+    caller: Caller,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let announcement = announcement(&caller, json(&body)?);
+    idempotent::once(&ctx, &caller, &request, &body, async {
+        let row = verification::finish_version(&ctx, &announcement).await?;
+        Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
+    })
+    .await
+}
+
+/// `POST /api/v1/deploys/{id}/finish`
+pub async fn finish(
+    ctx: web::Data<Context>,
+    caller: Caller,
+    request: HttpRequest,
+    id: web::Path<String>,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let id = DeployId::from_text(id.into_inner());
+    idempotent::once(&ctx, &caller, &request, &body, async {
+        let row = verification::finish(&ctx, &id).await?;
+        Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
+    })
+    .await
+}
+
+/// `POST /api/v1/deploys/{id}/cancel`
+pub async fn cancel(
+    ctx: web::Data<Context>,
+    caller: Caller,
+    request: HttpRequest,
+    id: web::Path<String>,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let id = DeployId::from_text(id.into_inner());
+    let CancelRequest { reason } = json(&body)?;
+    if reason.trim().is_empty() {
+        return Err(ApiError::new(Code::InvalidRequest, "give a reason; it is shown beside the deploy"));
+    }
+    idempotent::once(&ctx, &caller, &request, &body, async {
+        let row = verification::cancel(&ctx, &id, &caller.actor, reason.trim()).await?;
+        Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
+    })
+    .await
+}
+
+/// `POST /api/v1/deploys/{id}/override`
+pub async fn decide(
+    ctx: web::Data<Context>,
+    caller: Caller,
+    request: HttpRequest,
+    id: web::Path<String>,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let id = DeployId::from_text(id.into_inner());
+    let asked: OverrideRequest = json(&body)?;
+    idempotent::once(&ctx, &caller, &request, &body, async {
+        let at = ctx.now();
+        let decided = Override {
+            verdict: asked.verdict,
+            actor: asked.actor.unwrap_or_else(|| caller.actor.clone()),
+            reason: asked.reason,
+            at,
+            expires_at: at + SignedDuration::from_secs(asked.seconds.into()),
+        };
+        let row = verification::decide_by_hand(&ctx, &id, decided).await?;
+        Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    environment: Option<String>,
+    version: Option<String>,
+    limit: Option<i64>,
+}
+
+/// `GET /api/v1/deploys?environment=…&version=…&limit=…`: newest first.
+pub async fn list(ctx: web::Data<Context>, query: web::Query<ListQuery>) -> Result<HttpResponse, ApiError> {
+    let mut c = ctx.db.reader().await?;
+    let rows = match &query.version {
+        Some(version) => {
+            let name = verification::environment(&ctx.settings, query.environment.as_deref())?;
+            deploys::get_version(&mut c, &name, version).await?.into_iter().collect()
+        }
+        None => {
+            let limit = query.limit.unwrap_or(LISTED).clamp(1, MOST_LISTED);
+            deploys::list_deploys(&mut c, query.environment.as_deref(), limit).await?
+        }
+    };
+    let deploys = rows.iter().map(|row| view(&ctx, row, Detail::Brief)).collect();
+    Ok(HttpResponse::Ok().json(DeployList { deploys }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetQuery {
+    wait: Option<String>,
+}
+
+/// `GET /api/v1/deploys/{id}?wait=30s`: with `If-None-Match` it waits until the verdict is another one, and
+/// answers 304 when it is not by then.
+pub async fn get(
+    ctx: web::Data<Context>,
+    stopping: web::Data<CancellationToken>,
+    request: HttpRequest,
+    id: web::Path<String>,
+    query: web::Query<GetQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let id = DeployId::from_text(id.into_inner());
+    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known = known.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
+    let deadline = tokio::time::Instant::now() + wait(query.wait.as_deref())?;
+    loop {
+        let row = verification::get(&ctx, &id).await?;
+        let etag = etag(&row);
+        let same = known.as_ref() == Some(&etag);
+        let over = tokio::time::Instant::now() >= deadline || stopping.is_cancelled();
+        if !same {
+            let answer = view(&ctx, &row, Detail::Whole);
+            return Ok(HttpResponse::Ok().insert_header((header::ETAG, quoted(&etag))).json(answer));
+        }
+        if over {
+            return Ok(HttpResponse::NotModified().insert_header((header::ETAG, quoted(&etag))).finish());
+        }
+        let next = deadline.min(tokio::time::Instant::now() + LOOK_EVERY);
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = stopping.cancelled() => {}
+        }
+    }
+}
+
+/// The length in a query, at most what one request may be held open for.
+pub(super) fn wait(text: Option<&str>) -> Result<Duration, ApiError> {
+    let seconds = text.map_or(Ok(0), length::parse);
+    let seconds = seconds.map_err(|error| ApiError::new(Code::InvalidRequest, format!("wait: {error}")))?;
+    Ok(Duration::from_secs(seconds.into()).min(LONGEST_WAIT))
+}
+
+/// How much of a deploy is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    Whole,
+    Brief,
+}
+
+pub(super) fn view(ctx: &Context, row: &DeployRow, detail: Detail) -> DeployView {
+    let (deploy, verdict, now) = (&row.deploy, &row.verdict, ctx.now());
+    let (ended_at, superseded_by, cancel_reason) = match &deploy.state {
+        DeployState::Deploying | DeployState::Verifying => (None, None, None),
+        DeployState::Closed { at } => (Some(*at), None, None),
+        DeployState::Superseded { at, by } => (Some(*at), Some(by.to_string()), None),
+        DeployState::Cancelled { at, reason } => (Some(*at), None, Some(reason.clone())),
+    };
+    let baseline = deploy.baseline_id.as_ref().zip(deploy.baseline_at).map(|(id, captured_at)| {
+        BaselineView { id: id.to_string(), captured_at, measured: None, unmeasured: Vec::new() }
+    });
+    DeployView {
+        id: deploy.id.to_string(),
+        environment: deploy.environment.clone(),
+        version: deploy.version.clone(),
+        attempt: deploy.attempt,
+        commit: deploy.commit.clone(),
+        kind: deploy.kind,
+        actor: deploy.actor.clone(),
+        link: deploy.link.clone(),
+        url: page(&ctx.settings, &deploy.id),
+        state: verdict.state,
+        provisional: verdict.provisional,
+        effective: effective(verdict, row.decided.as_ref(), now),
+        decided: row.decided.clone(),
+        stage: verdict.stage,
+        smoke: verdict.smoke,
+        since: row.verdict_at,
+        started_at: deploy.started_at,
+        finished_at: deploy.finished_at,
+        smoke_ends_at: deploy.smoke_ends_at(),
+        ends_at: deploy.ends_at(),
+        ended_at,
+        next_scan_at: row.next_due_at.filter(|_| deploy.state == DeployState::Verifying),
+        baseline,
+        coverage: verdict.coverage,
+        counts: verdict.counts,
+        reasons: verdict.reasons.clone(),
+        failing: explain::failing(verdict).into_iter().map(|c| failing(row, c)).collect(),
+        checks: if detail == Detail::Whole { verdict.checks.clone() } else { Vec::new() },
+        superseded_by,
+        cancel_reason,
+        etag: etag(row),
+    }
+}
+
+fn failing(row: &DeployRow, check: &CheckStanding) -> FailingView {
+    let said = |value: Option<f64>| value.map(|value| quantity(value, check.unit));
+    let since = |at: Timestamp| since_deploy(&row.deploy, at);
+    FailingView {
+        key: check.key.as_str().to_owned(),
+        title: check.title.clone(),
+        severity: check.severity,
+        breached: check.breached,
+        recovered: check.recovered,
+        value: check.value,
+        observed: said(check.value),
+        threshold: check.threshold.clone(),
+        baseline: check.baseline,
+        before: said(check.baseline),
+        reason: check.reason.clone(),
+        message: check.message.clone(),
+        first_failed_at: check.first_failed_at,
+        since: check.first_failed_at.map(since),
+        fails: check.fails,
+        runs: check.conclusive,
+        runbook: check.runbook.clone(),
+        statement: check.statement.clone(),
+    }
+}
+
+fn started_view(ctx: &Context, started: &Started) -> DeployView {
+    let mut view = view(ctx, &started.row, Detail::Whole);
+    if let (Some(shown), Some(baseline)) = (&mut view.baseline, &started.baseline) {
+        shown.unmeasured = baseline
+            .measurements
+            .values()
+            .filter_map(|m| {
+                let error = m.result.as_ref().err()?;
+                Some(UnmeasuredView { key: m.key.as_str().to_owned(), message: error.message.clone() })
+            })
+            .collect();
+        let measured = baseline.measurements.len() - shown.unmeasured.len();
+        shown.measured = u32::try_from(measured).ok();
+    }
+    view
+}
+
+fn etag(row: &DeployRow) -> String {
+    format!("{}-{}", row.verdict_at.as_microsecond(), row.deploy.state.as_str())
+}
+
+fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
+}
+
+fn page(settings: &Settings, id: &DeployId) -> Option<String> {
+    let base = settings.http.public_url.as_ref()?;
+    base.join(&format!("deploys/{id}")).ok().map(String::from)
+}
+
+fn announcement(caller: &Caller, asked: AnnounceRequest) -> Announcement {
+    Announcement {
+        environment: asked.environment,
+        version: asked.version.trim().to_owned(),
+        commit: asked.commit,
+        kind: asked.kind,
+        actor: asked.actor.or_else(|| Some(caller.actor.clone())),
+        link: asked.link,
+        attempt: if asked.new { Attempt::New } else { Attempt::Same },
+        smoke_seconds: asked.smoke_seconds,
+        window_seconds: asked.window_seconds,
+    }
+}
+
+/// The raw bytes are needed for the Idempotency-Key, so the JSON is read here.
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| {
+        ApiError::new(Code::InvalidRequest, format!("the JSON body is not what this takes: {error}"))
+    })
+}
+
+impl From<VerificationError> for ApiError {
+    fn from(error: VerificationError) -> Self {
+        use VerificationError as E;
+        let code = match &error {
+            E::WhichEnvironment(_) | E::NoVersion | E::Stages | E::Override(_) => Code::InvalidRequest,
+            E::Targets(TargetsError::UnknownEnvironment(_)) | E::NotFound(_) => Code::NotFound,
+            E::NoEnvironment | E::Targets(TargetsError::Suites(_)) | E::NoChecks(_) | E::State(_) => {
+                Code::Conflict
+            }
+            E::Baseline(_) => Code::TargetUnavailable,
+            E::Store(_) => Code::StoreUnavailable,
+        };
+        match error {
+            E::Store(cause) => cause.into(),
+            other => Self::new(code, other.to_string()),
+        }
+    }
+}
