@@ -37,6 +37,8 @@ pub enum StoreError {
     Newer { found: i64, known: i64 },
     #[error("the store holds a value that this version does not understand: {0}")]
     Corrupt(String),
+    #[error("the store's {0} was changed by others again and again; the next try will find it quiet")]
+    Contended(&'static str),
 }
 
 /// A handle on the store; cheap to clone.

@@ -12,6 +12,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (2, "deploys", include_str!("../../migrations/0002_deploys.sql")),
     (3, "webhooks", include_str!("../../migrations/0003_webhooks.sql")),
+    (4, "alerts", include_str!("../../migrations/0004_alerts.sql")),
 ];
 
 /// The newest schema that this program knows.
