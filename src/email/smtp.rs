@@ -23,7 +23,6 @@ use crate::domain::notification::{FailureClass, Stage};
 use crate::settings::{Smtp, SmtpTls};
 
 /// An open, authenticated connection.
-#[derive(Debug)]
 pub struct Session {
     connection: AsyncSmtpConnection,
     attempt: Duration,
@@ -31,6 +30,12 @@ pub struct Session {
     deadline: Option<Instant>,
     usable: bool,
     tls: SmtpTls,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("usable", &self.usable).finish_non_exhaustive()
+    }
 }
 
 impl Session {
@@ -164,7 +169,8 @@ impl Session {
     async fn transaction(&mut self, message: &Built, stage: &mut Stage) -> Result<Response, Error> {
         let mut parameters = Vec::new();
         let info = self.connection.server_info();
-        if message.envelope.has_non_ascii_addresses() && info.supports_feature(Extension::SmtpUtfEight) {
+        let foreign = message.envelope.to().iter().any(|address| !address.to_string().is_ascii());
+        if foreign && info.supports_feature(Extension::SmtpUtfEight) {
             parameters.push(MailParameter::SmtpUtfEight);
         }
         if !message.bytes.is_ascii() && info.supports_feature(Extension::EightBitMime) {

@@ -1,6 +1,6 @@
 //! Turns signals into incidents and notifications, inside the transaction of their cause.
 
-mod announce;
+pub mod announce;
 
 use crate::domain::clock::{SignedDuration, Timestamp};
 use crate::domain::ids::{IncidentId, uuid_v7};

@@ -5,9 +5,5 @@ pub mod alerting;
 pub mod context;
 pub mod gate;
 pub mod idempotency;
+pub mod outbox;
 pub mod secrets;
-pub mod targets;
-pub mod verification;
-pub mod webhooks;
-
-pub use context::Context;

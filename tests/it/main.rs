@@ -3,5 +3,6 @@
 mod support;
 mod target;
 
+mod alerts;
 mod harness;
 mod webhooks;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::NotificationId;
-use crate::domain::incident::{Facts, Incident};
+use crate::domain::incident::{Facts, Incident, IncidentKind};
 use crate::domain::notification::{Notice, NotificationState};
-use crate::email::{Desk, Letter, prepare};
+use crate::email::{Desk, Letter, mask, prepare};
 use crate::services::Context;
 use crate::store::notifications::{self, Notification};
 use crate::store::{StoreError, Tx};
@@ -29,7 +29,7 @@ pub async fn incident(
     incident: &Incident,
     notice: Notice,
 ) -> Result<(), StoreError> {
-    let people = recipients(ctx, &incident.key.environment);
+    let Some(people) = told_of(ctx, incident) else { return Ok(()) };
     for recipient in &people {
         write(ctx, tx, incident, notice, recipient, people.len() - 1).await?;
     }
@@ -38,6 +38,21 @@ pub async fn incident(
         tracing::warn!(incident = %incident.id, "nobody is configured to be told about this incident");
     }
     Ok(())
+}
+
+/// Who is to be told of an incident; `None` where a mail would be pointless, since it is about mail itself.
+fn told_of(ctx: &Context, incident: &Incident) -> Option<Vec<String>> {
+    let mut people = recipients(ctx, &incident.key.environment);
+    if incident.key.kind == IncidentKind::MailBroken {
+        if incident.key.scope.is_empty() {
+            return None;
+        }
+        people.retain(|address| mask(address) != incident.key.scope);
+        if people.is_empty() {
+            return None;
+        }
+    }
+    Some(people)
 }
 
 /// Tells whoever was told of the problem that it is over, each at most once and nobody else.
