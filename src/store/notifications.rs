@@ -136,7 +136,7 @@ pub async fn claim(
                    SELECT 1 FROM notifications e
                    WHERE e.incident_id = n.incident_id AND e.recipient = n.recipient AND e.channel = n.channel
                      AND e.turn < n.turn AND e.state IN ('pending', 'sending'))
-             ORDER BY n.not_before, n.id LIMIT 1{})
+             ORDER BY n.not_before, n.turn, n.id LIMIT 1{})
          RETURNING *",
         engine.skip_locked()
     );
