@@ -229,7 +229,13 @@ pub enum Retry {
 
 /// Plans the next attempt. `attempts` counts those made, at least 1; `jitter` in 0..1 spreads senders that
 /// failed together over a fifth of the wait.
-pub fn retry(class: FailureClass, attempts: u32, created_at: Timestamp, now: Timestamp, jitter: f64) -> Retry {
+pub fn retry(
+    class: FailureClass,
+    attempts: u32,
+    created_at: Timestamp,
+    now: Timestamp,
+    jitter: f64,
+) -> Retry {
     let first = match class {
         FailureClass::Recipient | FailureClass::Message => return Retry::Never,
         FailureClass::Transient => 0,

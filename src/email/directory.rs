@@ -9,8 +9,12 @@ use crate::settings::Email;
 /// one replaces its file.
 pub async fn write(settings: &Email, mail: &Mail) -> Result<Taken, SendError> {
     let built = build(settings, mail)?;
-    let id: String =
-        mail.content.message_id.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect();
+    let id: String = mail
+        .content
+        .message_id
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+        .collect();
     let name = format!("{}-{id}.eml", mail.date.strftime("%Y%m%dT%H%M%S"));
     let path = settings.directory.join(name);
     let written = async {

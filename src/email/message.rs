@@ -42,8 +42,8 @@ pub fn build(settings: &Email, mail: &Mail) -> Result<Built, SendError> {
         .boundary(format!("dw-{}", &digest[..24]))
         .singlepart(SinglePart::plain(content.text.clone()))
         .singlepart(SinglePart::html(content.html.clone()));
-    let message = builder
-        .multipart(body)
-        .map_err(|error| SendError::new(Stage::Build, None, format!("it could not be put together: {error}")))?;
+    let message = builder.multipart(body).map_err(|error| {
+        SendError::new(Stage::Build, None, format!("it could not be put together: {error}"))
+    })?;
     Ok(Built { envelope: message.envelope().clone(), bytes: message.formatted() })
 }

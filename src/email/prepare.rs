@@ -34,7 +34,11 @@ impl Desk {
         let domain = settings.email.message_id_domain.clone().or_else(sender_domain);
         Self {
             domain: token(&domain.unwrap_or_else(|| "deploywatch.invalid".into())),
-            public_url: settings.http.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').into()),
+            public_url: settings
+                .http
+                .public_url
+                .as_ref()
+                .map(|url| url.as_str().trim_end_matches('/').into()),
         }
     }
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters, TlsParametersBuilder};
+use lettre::transport::smtp::client::{
+    AsyncSmtpConnection, Certificate, TlsParameters, TlsParametersBuilder,
+};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Response;
@@ -79,8 +81,7 @@ impl Session {
                 }
             }
         };
-        let mut session =
-            Self { connection, attempt, deadline: Some(deadline), usable: true, tls };
+        let mut session = Self { connection, attempt, deadline: Some(deadline), usable: true, tls };
         if tls == SmtpTls::Starttls {
             session.encrypt(settings, &hello, deadline, &at).await?;
         }
@@ -114,7 +115,9 @@ impl Session {
     }
 
     async fn log_in(&mut self, settings: &Smtp, deadline: Instant) -> Result<(), SendError> {
-        let (Some(username), Some(password)) = (&settings.username, &settings.password) else { return Ok(()) };
+        let (Some(username), Some(password)) = (&settings.username, &settings.password) else {
+            return Ok(());
+        };
         let mechanisms = [Mechanism::Plain, Mechanism::Login];
         if self.connection.server_info().get_auth_mechanism(&mechanisms).is_none() {
             return Err(SendError::configuration(
@@ -233,9 +236,9 @@ async fn tls_parameters(settings: &Smtp) -> Result<TlsParameters, SendError> {
 
 async fn ca(path: &Path) -> Result<Certificate, SendError> {
     let named = || format!("email.smtp.ca_file ({})", path.display());
-    let pem = tokio::fs::read(path)
-        .await
-        .map_err(|error| SendError::configuration(Stage::Tls, format!("{} cannot be read: {error}", named())))?;
+    let pem = tokio::fs::read(path).await.map_err(|error| {
+        SendError::configuration(Stage::Tls, format!("{} cannot be read: {error}", named()))
+    })?;
     Certificate::from_pem(&pem)
         .map_err(|_| SendError::configuration(Stage::Tls, format!("{} holds no PEM certificate", named())))
 }
@@ -278,7 +281,8 @@ fn no_greeting(at: &str, settings: &Smtp) -> SendError {
         465 => "; port 465 wants TLS from the first byte: set email.smtp.tls = \"implicit\"",
         _ => "; if it wants TLS from the first byte set email.smtp.tls = \"implicit\"",
     };
-    let text = format!("{at} accepted the connection and stayed silent for {} s{hint}", settings.attempt_seconds);
+    let text =
+        format!("{at} accepted the connection and stayed silent for {} s{hint}", settings.attempt_seconds);
     SendError::new(Stage::Greeting, None, text)
 }
 
@@ -293,9 +297,16 @@ fn tls_failure(at: &str, error: &Error) -> SendError {
     } else if is_certificate(&text) {
         "its certificate is not valid"
     } else {
-        return SendError::new(Stage::Tls, error.status().map(u16::from), format!("TLS with {at} failed: {text}"));
+        return SendError::new(
+            Stage::Tls,
+            error.status().map(u16::from),
+            format!("TLS with {at} failed: {text}"),
+        );
     };
-    SendError::configuration(Stage::Tls, format!("{at} is not trusted, so no login was sent: {hint} ({text})"))
+    SendError::configuration(
+        Stage::Tls,
+        format!("{at} is not trusted, so no login was sent: {hint} ({text})"),
+    )
 }
 
 fn is_certificate(text: &str) -> bool {

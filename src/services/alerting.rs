@@ -116,7 +116,9 @@ async fn clear(
     note: &str,
 ) -> Result<(), StoreError> {
     for _ in 0..TRIES {
-        let Some(Stored { incident, version }) = incidents::find_latest(tx, key).await? else { return Ok(()) };
+        let Some(Stored { incident, version }) = incidents::find_latest(tx, key).await? else {
+            return Ok(());
+        };
         let (incident, change) = incident.resolve(at, note);
         if change == IncidentChange::Nothing {
             return Ok(());
@@ -230,10 +232,9 @@ async fn note_change(
         IncidentChange::Escalated => ("escalated", facts.severity.as_str().to_owned()),
         IncidentChange::Resolved => ("resolved", resolution(incident)),
         IncidentChange::Acknowledged => ("acknowledged", String::new()),
-        IncidentChange::Snoozed => (
-            "snoozed",
-            incident.snoozed_until.map(crate::domain::clock::rfc3339).unwrap_or_default(),
-        ),
+        IncidentChange::Snoozed => {
+            ("snoozed", incident.snoozed_until.map(crate::domain::clock::rfc3339).unwrap_or_default())
+        }
     };
     add_event(ctx, tx, &incident.id, actor, event, &detail).await
 }
@@ -254,7 +255,6 @@ pub(super) async fn add_event(
     detail: &str,
 ) -> Result<(), StoreError> {
     let id = uuid_v7(ctx.now(), ctx.entropy.as_ref()).simple().to_string();
-    let event =
-        Event { at: ctx.now(), actor: actor.into(), event: event.into(), detail: detail.into() };
+    let event = Event { at: ctx.now(), actor: actor.into(), event: event.into(), detail: detail.into() };
     incidents::add_event(tx, &id, incident, &event).await
 }

@@ -192,12 +192,7 @@ async fn give_up(
     Ok(true)
 }
 
-async fn add_attempt(
-    ctx: &Context,
-    tx: &mut Tx,
-    claim: &Claim,
-    attempt: &Attempt,
-) -> Result<(), StoreError> {
+async fn add_attempt(ctx: &Context, tx: &mut Tx, claim: &Claim, attempt: &Attempt) -> Result<(), StoreError> {
     let id = uuid_v7(ctx.now(), ctx.entropy.as_ref()).simple().to_string();
     notifications::add_attempt(tx, &id, &claim.stored.notification.id, attempt).await
 }

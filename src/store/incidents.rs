@@ -171,7 +171,8 @@ pub async fn list_events(c: &mut AnyConnection, incident: &IncidentId) -> Result
 
 fn read(row: &AnyRow) -> Result<Stored, StoreError> {
     let kind: String = row.try_get("kind")?;
-    let kind = IncidentKind::parse(&kind).ok_or_else(|| StoreError::Corrupt(format!("incident kind {kind}")))?;
+    let kind =
+        IncidentKind::parse(&kind).ok_or_else(|| StoreError::Corrupt(format!("incident kind {kind}")))?;
     let incident = Incident {
         id: IncidentId::from_text(row.try_get::<String, _>("id")?),
         key: DedupKey { environment: row.try_get("environment")?, scope: row.try_get("scope")?, kind },

@@ -283,15 +283,20 @@ pub async fn add_attempt(
 }
 
 pub async fn list_attempts(c: &mut AnyConnection, id: &NotificationId) -> Result<Vec<Attempt>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM notification_attempts WHERE notification_id = $1 ORDER BY at, id LIMIT 200")
-        .bind(id.as_str())
-        .fetch_all(c)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT * FROM notification_attempts WHERE notification_id = $1 ORDER BY at, id LIMIT 200",
+    )
+    .bind(id.as_str())
+    .fetch_all(c)
+    .await?;
     rows.iter().map(read_attempt).collect()
 }
 
 /// All messages of an incident, oldest first.
-pub async fn list_of_incident(c: &mut AnyConnection, incident: &IncidentId) -> Result<Vec<Stored>, StoreError> {
+pub async fn list_of_incident(
+    c: &mut AnyConnection,
+    incident: &IncidentId,
+) -> Result<Vec<Stored>, StoreError> {
     let rows = sqlx::query("SELECT * FROM notifications WHERE incident_id = $1 ORDER BY turn, id LIMIT 1000")
         .bind(incident.as_str())
         .fetch_all(c)

@@ -59,9 +59,10 @@ fn told_of(ctx: &Context, incident: &Incident) -> Option<Vec<String>> {
 pub async fn resolved(ctx: &Context, tx: &mut Tx, incident: &Incident) -> Result<(), StoreError> {
     let mut last: BTreeMap<String, notifications::Stored> = BTreeMap::new();
     let all = notifications::list_of_incident(tx, &incident.id).await?;
-    for stored in all.iter().filter(|stored| {
-        stored.notification.channel == EMAIL && stored.notification.notice.announces()
-    }) {
+    for stored in all
+        .iter()
+        .filter(|stored| stored.notification.channel == EMAIL && stored.notification.notice.announces())
+    {
         last.insert(stored.notification.recipient.clone(), stored.clone());
     }
     let others = last.len().saturating_sub(1);
@@ -69,7 +70,8 @@ pub async fn resolved(ctx: &Context, tx: &mut Tx, incident: &Incident) -> Result
         match announced.state {
             NotificationState::Dead | NotificationState::Cancelled => continue,
             NotificationState::Pending => {
-                let mail = letter(ctx, &announced.notification.id, incident, Notice::Recovered, &recipient, others);
+                let mail =
+                    letter(ctx, &announced.notification.id, incident, Notice::Recovered, &recipient, others);
                 let mut content = prepare(&Desk::of(&ctx.settings), &mail);
                 content.message_id.clone_from(&announced.notification.content.message_id);
                 let id = &announced.notification.id;
