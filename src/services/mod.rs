@@ -7,3 +7,8 @@ pub mod gate;
 pub mod idempotency;
 pub mod outbox;
 pub mod secrets;
+pub mod targets;
+pub mod verification;
+pub mod webhooks;
+
+pub use context::Context;
