@@ -22,16 +22,16 @@ pub enum Engine {
 /// What can go wrong with our own database. It is never an assertion's result.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the store's URL is not understood: {0}")]
+    #[error("its URL is not understood: {0}")]
     Url(String),
-    #[error("the store cannot be opened: {0}")]
+    #[error("{0}")]
     Open(String),
     #[error("the store's database answered with an error")]
     Database(#[from] sqlx::Error),
-    #[error("the store's schema could not be brought up to date")]
+    #[error("its schema could not be brought up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error(
-        "the store was written by a newer deploywatch (schema {found}, this program knows up to {known}); start \
+        "it was written by a newer deploywatch (schema {found}, this program knows up to {known}); start \
          that version again, or restore the backup made before the upgrade"
     )]
     Newer { found: i64, known: i64 },
@@ -64,7 +64,7 @@ impl Db {
                 .acquire_timeout(Duration::from_secs(5))
                 .connect_with(parse(url)?)
                 .await
-                .map_err(|error| StoreError::Open(plain(&error)))?;
+                .map_err(|error| StoreError::Open(format!("it cannot be reached: {}", plain(&error))))?;
             return Ok(Self { engine: Engine::Postgres, read: pool.clone(), write: pool, home });
         }
         let Some(path) = url.strip_prefix("sqlite:").map(|rest| rest.trim_start_matches("//")) else {
@@ -74,14 +74,14 @@ impl Db {
             return Err(StoreError::Url("an in-memory store is not durable; give a file".into()));
         }
         let file = Path::new(path.split('?').next().unwrap_or(path));
-        let place = |error: &dyn std::fmt::Display| StoreError::Open(format!("{}: {error}", file.display()));
+        let refused = |error: &dyn std::fmt::Display| StoreError::Open(format!("it cannot be opened: {error}"));
         if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|error| place(&error))?;
+            std::fs::create_dir_all(folder).map_err(|error| refused(&error))?;
         }
         let url =
             if path.contains('?') { format!("sqlite:{path}") } else { format!("sqlite:{path}?mode=rwc") };
-        let write = sqlite_pool(&url, 1).await.map_err(|error| place(&plain(&error)))?;
-        let read = sqlite_pool(&url, 4).await.map_err(|error| place(&plain(&error)))?;
+        let write = sqlite_pool(&url, 1).await.map_err(|error| refused(&plain(&error)))?;
+        let read = sqlite_pool(&url, 4).await.map_err(|error| refused(&plain(&error)))?;
         Ok(Self { engine: Engine::Sqlite, read, write, home })
     }
 
