@@ -4,5 +4,10 @@ mod support;
 mod target;
 
 mod alerts;
+mod access;
 mod harness;
 mod webhooks;
+mod layering;
+mod server;
+mod settings;
+mod store_core;
