@@ -3,8 +3,8 @@
 mod support;
 mod target;
 
-mod alerts;
 mod access;
+mod alerts;
 mod harness;
 mod layering;
 mod server;
