@@ -226,8 +226,8 @@ mod tests {
             name: "t".into(),
             kind: "r".into(),
             columns: vec![
-                Column { name: "a".into(), data_type: "integer".into(), not_null: true },
-                Column { name: "b".into(), data_type: "integer".into(), not_null: false },
+                Column { name: "a".into(), data_type: "integer".into(), not_null: true, default: None },
+                Column { name: "b".into(), data_type: "integer".into(), not_null: false, default: None },
             ],
             unique: vec![UniqueIndex { name: "t_a_b".into(), columns: vec!["b".into(), "a".into()] }],
             checks: checks

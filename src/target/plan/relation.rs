@@ -53,6 +53,8 @@ pub struct Column {
     pub data_type: String,
     /// Validated; PostgreSQL 18 knows NOT NULL constraints that are not.
     pub not_null: bool,
+    #[serde(default)]
+    pub default: Option<String>,
 }
 
 /// A valid unique index over plain columns, without a predicate.
@@ -133,15 +135,22 @@ pub struct Relations {
     found: BTreeMap<TableName, Relation>,
     /// Every visible table, `schema.name` or `name`, for suggestions.
     names: Vec<String>,
+    /// Tables whose catalog entries could not be read, and why.
+    unreadable: BTreeMap<TableName, MeasureError>,
 }
 
 impl Relations {
     pub fn new(found: BTreeMap<TableName, Relation>, names: Vec<String>) -> Self {
-        Self { found, names }
+        Self { found, names, unreadable: BTreeMap::new() }
     }
 
     pub fn get(&self, table: &TableName) -> Option<&Relation> {
         self.found.get(table)
+    }
+
+    pub fn without(mut self, table: TableName, why: MeasureError) -> Self {
+        self.unreadable.insert(table, why);
+        self
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Relation> {
@@ -150,6 +159,9 @@ impl Relations {
 
     /// The table, or an error that names the nearest one.
     pub fn need(&self, table: &TableName) -> Result<&Relation, MeasureError> {
+        if let Some(why) = self.unreadable.get(table) {
+            return Err(why.clone());
+        }
         self.get(table).ok_or_else(|| {
             let wanted = display(table);
             MeasureError {

@@ -9,6 +9,7 @@ use crate::domain::measure::TableName;
 use super::super::plan::relation::{Relation, Relations};
 use super::super::plan::sql::literal;
 use super::super::plan::text::Bound;
+use super::errors;
 use super::session::Session;
 
 /// A name is looked for by hand, since `to_regclass` fails on a schema that the role may not use.
@@ -35,6 +36,8 @@ SELECT json_build_object(
                     AND p.polcmd IN ('r', '*')),
   'columns', coalesce((SELECT json_agg(json_build_object('name', a.attname,
         'type', format_type(a.atttypid, a.atttypmod),
+        'default', (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d
+           WHERE d.adrelid = c.oid AND d.adnum = a.attnum),
         'not_null', a.attnotnull AND NOT EXISTS (
            SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'n' AND NOT k.convalidated
              AND k.conkey = ARRAY[a.attnum])) ORDER BY a.attnum)
@@ -92,19 +95,52 @@ pub fn wanted(tables: &[TableName]) -> String {
 }
 
 /// Looks the tables up; those that do not exist are absent from the answer, with every name to suggest from.
+/// Printing a constraint needs the lock of its table, so one that is locked is found alone and is left out with
+/// the reason, not the others with it.
 pub async fn load(session: &mut Session, tables: &[TableName]) -> Result<Relations, sqlx::Error> {
     let mut found = BTreeMap::new();
-    if !tables.is_empty() {
-        for row in plain(session, RELATIONS.replace("{wanted}", &wanted(tables))).await? {
-            let Ok(one) = serde_json::from_str::<Found>(&row) else {
-                return Err(sqlx::Error::Decode("the catalog's answer is not understood".into()));
-            };
-            found.insert(tables[one.want].clone(), one.relation);
+    let mut locked = Vec::new();
+    match look_up(session, tables).await {
+        Ok(relations) => found.extend(relations),
+        Err(error) if is_locked(&error) => {
+            for table in tables {
+                match look_up(session, std::slice::from_ref(table)).await {
+                    Ok(relations) => found.extend(relations),
+                    Err(error) if is_locked(&error) => locked.push((table.clone(), error)),
+                    Err(error) => return Err(error),
+                }
+            }
         }
+        Err(error) => return Err(error),
     }
-    let complete = found.len() == tables.len();
+    let complete = found.len() + locked.len() == tables.len();
     let names = if complete { Vec::new() } else { names(session).await? };
-    Ok(Relations::new(found, names))
+    let role = session.facts.role.clone();
+    Ok(locked.into_iter().fold(Relations::new(found, names), |relations, (table, error)| {
+        let why = errors::statement(&error, None, &relations, &role);
+        relations.without(table, why)
+    }))
+}
+
+async fn look_up(
+    session: &mut Session,
+    tables: &[TableName],
+) -> Result<Vec<(TableName, Relation)>, sqlx::Error> {
+    if tables.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = plain(session, RELATIONS.replace("{wanted}", &wanted(tables))).await?;
+    rows.iter()
+        .map(|row| {
+            let found: Found = serde_json::from_str(row)
+                .map_err(|_| sqlx::Error::Decode("the catalog's answer is not understood".into()))?;
+            Ok((tables[found.want].clone(), found.relation))
+        })
+        .collect()
+}
+
+fn is_locked(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "55P03")
 }
 
 pub async fn names(session: &mut Session) -> Result<Vec<String>, sqlx::Error> {

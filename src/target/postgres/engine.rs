@@ -5,19 +5,17 @@ use std::time::{Duration, Instant};
 
 use sqlx::Connection;
 
-use crate::domain::measure::{Catalog, Server};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured};
 
 use super::super::assemble::Assembly;
 use super::super::plan::Trust;
 use super::super::plan::prepare::{Assumptions, Prepared, prepare, tables};
-use super::super::plan::relation::Relations;
 use super::super::plan::sql::Dialect;
-use super::super::plan::text::{Arguments, bind};
-use super::super::run::{Answer, Job, ReadError, Reader, Work};
+use super::super::run::{Answer, Job, Work};
 use super::super::{Carry, Scan, ScanRequest, TargetError, TargetOptions};
 use super::session::{self, Session, Snapshot};
-use super::{catalog, errors, objects};
+use super::reader::PgReader;
+use super::{catalog, errors};
 
 /// Measures every check of the request over one snapshot.
 pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan, TargetError> {
@@ -30,7 +28,7 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
     let as_of = request.params.now.unwrap_or(session.facts.now);
     let relations = catalog::load(&mut session, &tables(&request.checks))
         .await
-        .map_err(|error| errors::statement(&error, None, &Relations::default(), &session.facts.role))?;
+        .map_err(|error| errors::statement(&error, None, &Default::default(), &session.facts.role))?;
 
     let assume = Assumptions {
         dialect: Dialect::Postgres,
@@ -63,7 +61,7 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
         queue: Mutex::new(jobs),
         over_budget: errors::budget,
     };
-    let mut reader = PgReader { session, relations: &relations, request, as_of };
+    let mut reader = PgReader { session, relations: &relations, options, request, as_of };
     answers.extend(work.run(&mut reader).await);
     let facts = reader.session.facts.clone();
     let mut statements = reader.session.statements;
@@ -84,7 +82,7 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
             Ok(mut session) => {
                 session.ready().await?;
                 work.queue.lock().expect("no worker panics while it holds the queue").push_back(job);
-                let mut reader = PgReader { session, relations: &relations, request, as_of };
+                let mut reader = PgReader { session, relations: &relations, options, request, as_of };
                 answers.extend(work.run(&mut reader).await);
                 statements += reader.session.statements;
                 rest = reader.session.lost.clone();
@@ -113,66 +111,5 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
 impl From<MeasureError> for TargetError {
     fn from(error: MeasureError) -> Self {
         Self { error }
-    }
-}
-
-/// One session at work.
-struct PgReader<'a> {
-    session: Session,
-    relations: &'a Relations,
-    request: &'a ScanRequest,
-    as_of: crate::domain::clock::Timestamp,
-}
-
-impl Reader for PgReader<'_> {
-    async fn read(
-        &mut self,
-        sql: &str,
-        user: Option<usize>,
-        limit: usize,
-        timeout: Duration,
-    ) -> Result<Vec<String>, ReadError> {
-        // Any type comes back as text, and what is not one SELECT does not fit into the parentheses.
-        const PREFIX: &str = "SELECT row_to_json(dw_q)::text FROM (\n";
-        let wrapped = format!("{PREFIX}{sql}\n) AS dw_q LIMIT {limit}");
-        let arguments = Arguments { params: &self.request.params, as_of: self.as_of };
-        let bound = bind(&wrapped, arguments, Dialect::Postgres)
-            .map_err(|unset| ReadError::Skipped(unset.reason()))?;
-        let prefix = user.filter(|_| bound.values.is_empty()).map(|own| own + PREFIX.len());
-        match self.session.rows(&bound, Some(timeout)).await {
-            Ok(rows) => Ok(rows),
-            Err(error) => {
-                let mut said = errors::statement(&error, prefix, self.relations, &self.session.facts.role);
-                if said.code == MeasureErrorCode::Sql
-                    && said.hint.is_none()
-                    && errors::is_missing_table(&error)
-                {
-                    let names = catalog::names(&mut self.session).await.unwrap_or_default();
-                    said = errors::statement(
-                        &error,
-                        prefix,
-                        &Relations::new(Default::default(), names),
-                        &self.session.facts.role,
-                    );
-                }
-                Err(said.into())
-            }
-        }
-    }
-
-    async fn catalog(&mut self, catalog: &Catalog, timeout: Duration) -> Result<Measured, MeasureError> {
-        objects::measure(&mut self.session, catalog, timeout)
-            .await
-            .map_err(|error| error.explain(self.relations, &self.session.facts.role))
-    }
-
-    async fn server(&mut self, server: &Server, timeout: Duration) -> Result<Measured, MeasureError> {
-        objects::server(&mut self.session, server, timeout)
-            .await
-            .map_err(|error| error.explain(self.relations, &self.session.facts.role))
-    }
-
-    fn lost(&self) -> Option<MeasureError> {
-        self.session.lost.clone()
     }
 }

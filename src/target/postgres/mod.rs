@@ -4,6 +4,7 @@ mod catalog;
 mod engine;
 mod errors;
 mod objects;
+mod reader;
 mod session;
 
 pub use engine::scan;

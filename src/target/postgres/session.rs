@@ -210,6 +210,20 @@ impl Session {
         result?.iter().map(|row| Ok(row.try_get::<Option<String>, _>(0)?.unwrap_or_default())).collect()
     }
 
+    /// The plan of a statement, as JSON.
+    pub async fn explain(&mut self, bound: &Bound) -> Result<serde_json::Value, sqlx::Error> {
+        let prelude = format!(
+            "ROLLBACK TO SAVEPOINT dw; SET LOCAL statement_timeout = {}",
+            self.statement_timeout.as_millis()
+        );
+        sqlx::raw_sql(AssertSqlSafe(prelude)).execute(&mut self.conn).await?;
+        let mut query = sqlx::query(AssertSqlSafe(bound.sql.clone())).persistent(false);
+        for value in &bound.values {
+            query = query.bind(value);
+        }
+        query.fetch_one(&mut self.conn).await?.try_get(0)
+    }
+
     /// Undoes everything, gives back session-level locks that a check may have taken, and leaves the
     /// connection outside of any transaction.
     pub async fn end(mut self) -> Option<PgConnection> {

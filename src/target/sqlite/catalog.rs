@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::domain::measure::{Catalog, ColumnExpectation, TableName};
+use crate::domain::measure::{Catalog, TableName};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured};
 
-use super::super::plan::relation::{Column, Relation, Relations, UniqueIndex, display};
+use super::super::plan::columns::problems;
+use super::super::plan::relation::{Column, Relation, Relations, UniqueIndex};
 
 /// Looks up the wanted tables. A schema other than `main` and `public` does not exist here.
 pub async fn load(conn: &mut SqliteConnection, wanted: &[TableName]) -> Result<Relations, sqlx::Error> {
@@ -40,7 +41,7 @@ async fn relation(conn: &mut SqliteConnection, name: &str, kind: &str) -> Result
         kind: if kind == "view" { "v".into() } else { "r".into() },
         ..Relation::default()
     };
-    let columns = sqlx::query("SELECT name, type, \"notnull\", pk FROM pragma_table_info($1) ORDER BY cid")
+    let columns = sqlx::query("SELECT name, type, \"notnull\", pk, dflt_value FROM pragma_table_info($1) ORDER BY cid")
         .bind(name)
         .persistent(false)
         .fetch_all(&mut *conn)
@@ -55,6 +56,7 @@ async fn relation(conn: &mut SqliteConnection, name: &str, kind: &str) -> Result
             name: column,
             data_type: row.try_get::<String, _>(1)?.to_lowercase(),
             not_null: row.try_get::<i64, _>(2)? == 1,
+            default: row.try_get(4)?,
         });
     }
     key.sort();
@@ -96,11 +98,7 @@ pub async fn measure(
         Catalog::Columns { expect } => {
             let tables: Vec<TableName> = expect.iter().map(|(table, _)| table.clone()).collect();
             let relations = load(conn, &tables).await?;
-            let mut problems = Vec::new();
-            for (table, columns) in expect {
-                columns_of(&relations, table, columns, &mut problems);
-            }
-            Ok(Measured::of_problems(&problems))
+            Ok(Measured::of_problems(&problems(&relations, expect)))
         }
         Catalog::IndexesValid { require, .. } => {
             Ok(Measured::of_problems(&absent(conn, "index", require).await?))
@@ -121,38 +119,6 @@ pub async fn measure(
         }
         Catalog::Drift { .. } => Err(refused("drift compares PostgreSQL's catalog")),
     })
-}
-
-fn columns_of(
-    relations: &Relations,
-    table: &TableName,
-    expected: &[(String, ColumnExpectation)],
-    problems: &mut Vec<String>,
-) {
-    let Some(relation) = relations.get(table) else {
-        problems.push(format!("table {} does not exist", display(table)));
-        return;
-    };
-    for (name, expectation) in expected {
-        let place = format!("{}.{name}", display(table));
-        match (relation.column(name), expectation) {
-            (None, ColumnExpectation::Absent) => {}
-            (Some(_), ColumnExpectation::Absent) => problems.push(format!("{place} still exists")),
-            (None, ColumnExpectation::Present { .. }) => problems.push(format!("{place} does not exist")),
-            (Some(column), ColumnExpectation::Present { data_type, nullable, .. }) => {
-                if let Some(wanted) = data_type
-                    && !wanted.eq_ignore_ascii_case(&column.data_type)
-                {
-                    problems.push(format!("{place} is {}, not {wanted}", column.data_type));
-                }
-                if let Some(nullable) = nullable
-                    && *nullable == column.not_null
-                {
-                    problems.push(format!("{place} is {}nullable", if *nullable { "not " } else { "" }));
-                }
-            }
-        }
-    }
 }
 
 async fn absent(

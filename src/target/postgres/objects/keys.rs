@@ -1,0 +1,128 @@
+//! `indexes_valid`, `constraints_valid` and `foreign_keys`: what should enforce something does.
+
+use serde::Deserialize;
+
+use crate::domain::measurement::Measured;
+
+use super::{Ask, ObjectError};
+
+#[derive(Deserialize)]
+struct Index {
+    name: String,
+    table: String,
+    valid: bool,
+    building: bool,
+}
+
+const INDEXES: &str = "
+SELECT json_build_object('name', ic.relname, 'table', c.relname, 'valid', i.indisvalid AND i.indisready,
+  'building', EXISTS (SELECT FROM pg_stat_progress_create_index b WHERE b.index_relid = i.indexrelid))::text
+FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 ORDER BY 1";
+
+pub async fn indexes(ask: &mut Ask<'_>, schema: &str, require: &[String]) -> Result<Measured, ObjectError> {
+    ask.need_schema(schema).await?;
+    let found: Vec<Index> = ask.rows(INDEXES, &[schema]).await?;
+    let mut problems: Vec<String> = found
+        .iter()
+        .filter(|index| !index.valid && !index.building)
+        .map(|index| {
+            format!("index {} on {} is invalid: REINDEX INDEX CONCURRENTLY it, or drop it", index.name, index.table)
+        })
+        .collect();
+    let names: Vec<&str> = found.iter().map(|i| i.name.as_str()).collect();
+    missing("index", require, &names, &mut problems);
+    Ok(Measured::of_problems(&problems))
+}
+
+#[derive(Deserialize)]
+struct Constraint {
+    name: String,
+    table: String,
+    validated: bool,
+    definition: String,
+}
+
+const CONSTRAINTS: &str = "
+SELECT json_build_object('name', k.conname, 'table', c.relname, 'validated', k.convalidated,
+  'definition', pg_get_constraintdef(k.oid))::text
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 ORDER BY c.relname, k.conname";
+
+pub async fn constraints(ask: &mut Ask<'_>, schema: &str, require: &[String]) -> Result<Measured, ObjectError> {
+    ask.need_schema(schema).await?;
+    let found: Vec<Constraint> = ask.rows(CONSTRAINTS, &[schema]).await?;
+    let mut problems: Vec<String> = found
+        .iter()
+        .filter(|k| !k.validated)
+        .map(|k| format!("constraint {} on {} has not been validated: {}", k.name, k.table, k.definition))
+        .collect();
+    let dotted: Vec<String> = found.iter().map(|k| format!("{}.{}", k.table, k.name)).collect();
+    let names: Vec<&str> =
+        found.iter().map(|k| k.name.as_str()).chain(dotted.iter().map(String::as_str)).collect();
+    missing("constraint", require, &names, &mut problems);
+    Ok(Measured::of_problems(&problems))
+}
+
+#[derive(Deserialize)]
+struct ForeignKey {
+    name: String,
+    table: String,
+    columns: Vec<String>,
+    target: String,
+    validated: bool,
+    /// All of its triggers fire.
+    enforced: bool,
+}
+
+const FOREIGN_KEYS: &str = "
+SELECT json_build_object('name', k.conname, 'table', c.relname, 'target', f.relname, 'validated', k.convalidated,
+  'columns', (SELECT json_agg(a.attname ORDER BY x.n) FROM unnest(k.conkey) WITH ORDINALITY AS x(attnum, n)
+     JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.attnum),
+  'enforced', NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled = 'D'))::text
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class f ON f.oid = k.confrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND k.contype = 'f' ORDER BY c.relname, k.conname";
+
+/// A required key is named by its constraint, by its columns, or as `column -> table`.
+pub async fn foreign(
+    ask: &mut Ask<'_>,
+    schema: &str,
+    require: &[(String, Vec<String>)],
+) -> Result<Measured, ObjectError> {
+    ask.need_schema(schema).await?;
+    let found: Vec<ForeignKey> = ask.rows(FOREIGN_KEYS, &[schema]).await?;
+    let mut problems = Vec::new();
+    for key in &found {
+        let what = format!("foreign key {} of {}", key.name, key.table);
+        if !key.validated {
+            problems.push(format!("{what} has not been validated"));
+        }
+        if !key.enforced {
+            problems.push(format!("{what} is not enforced: its triggers are disabled"));
+        }
+    }
+    for (table, keys) in require {
+        for wanted in keys {
+            let fits = |key: &&ForeignKey| {
+                let columns = key.columns.join(", ");
+                let compact = wanted.replace(['(', ')'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+                key.table == *table
+                    && (key.name == *wanted
+                        || columns == *wanted
+                        || compact == format!("{columns} -> {}", key.target)
+                        || compact == format!("{columns} {}", key.target))
+            };
+            if !found.iter().any(|key| fits(&key)) {
+                problems.push(format!("foreign key {wanted} of {table} does not exist"));
+            }
+        }
+    }
+    Ok(Measured::of_problems(&problems))
+}
+
+fn missing(kind: &str, require: &[String], found: &[&str], problems: &mut Vec<String>) {
+    for name in require.iter().filter(|name| !found.contains(&name.as_str())) {
+        problems.push(format!("{kind} {name} does not exist"));
+    }
+}

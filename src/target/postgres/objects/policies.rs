@@ -1,0 +1,197 @@
+//! `rls`: row-level security is on, the policies that must exist do, none is always true or always false.
+
+use serde::Deserialize;
+
+use crate::domain::measurement::Measured;
+
+use super::{Ask, ObjectError};
+use crate::target::plan::sql::ident;
+
+#[derive(Deserialize)]
+struct Table {
+    name: String,
+    enabled: bool,
+    not_null: Vec<String>,
+    policies: Vec<Policy>,
+}
+
+#[derive(Deserialize)]
+struct Policy {
+    name: String,
+    permissive: bool,
+    /// r, a, w, d or * as in `pg_policy.polcmd`.
+    command: String,
+    using: Option<String>,
+    check: Option<String>,
+    /// Every role it is for sees all rows anyway, or is our own.
+    harmless: bool,
+}
+
+const TABLES: &str = "
+SELECT json_build_object('name', c.relname, 'enabled', c.relrowsecurity,
+  'not_null', coalesce((SELECT json_agg(a.attname) FROM pg_attribute a
+      WHERE a.attrelid = c.oid AND a.attnotnull AND a.attnum > 0 AND NOT a.attisdropped), '[]'),
+  'policies', coalesce((SELECT json_agg(json_build_object('name', p.polname, 'permissive', p.polpermissive,
+      'command', p.polcmd, 'using', pg_get_expr(p.polqual, p.polrelid),
+      'check', pg_get_expr(p.polwithcheck, p.polrelid),
+      'harmless', NOT EXISTS (SELECT FROM unnest(p.polroles) AS r LEFT JOIN pg_roles o ON o.oid = r
+          WHERE r = 0 OR NOT (o.rolbypassrls OR o.rolsuper OR o.rolname = session_user))) ORDER BY p.polname)
+    FROM pg_policy p WHERE p.polrelid = c.oid), '[]'))::text
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                    AND d.deptype = 'e')
+ORDER BY c.relname";
+
+pub async fn rls(
+    ask: &mut Ask<'_>,
+    schema: &str,
+    only: &[String],
+    allow: &[String],
+    require: &[(String, Vec<String>)],
+) -> Result<Measured, ObjectError> {
+    ask.need_schema(schema).await?;
+    let tables: Vec<Table> = ask.rows(TABLES, &[schema]).await?;
+    let mut problems = Vec::new();
+    let known = |name: &str| tables.iter().find(|t| t.name == name);
+    for name in only.iter().filter(|name| known(name).is_none()) {
+        problems.push(format!("table {name} does not exist"));
+    }
+    let mut closed = Vec::new();
+    for table in tables.iter().filter(|t| only.is_empty() || only.contains(&t.name)) {
+        if !table.enabled && !allow.contains(&table.name) {
+            problems.push(format!("row-level security is off on {}", table.name));
+        }
+        if table.enabled && table.policies.is_empty() {
+            closed.push(table.name.as_str());
+        }
+        for policy in &table.policies {
+            let named = format!("{}.{}", table.name, policy.name);
+            if policy.harmless || allow.contains(&policy.name) || allow.contains(&named) {
+                continue;
+            }
+            problems.extend(verdicts(ask, schema, table, policy).await?);
+        }
+    }
+    for (name, policies) in require {
+        let Some(table) = known(name) else {
+            problems.push(format!("table {name} does not exist"));
+            continue;
+        };
+        for policy in policies.iter().filter(|p| !table.policies.iter().any(|known| known.name == **p)) {
+            problems.push(format!("policy \"{policy}\" on {name} does not exist"));
+        }
+    }
+    let mut measured = Measured::of_problems(&problems);
+    if problems.is_empty() && !closed.is_empty() {
+        measured.detail = Some(format!("without any policy, closed to all but bypassing roles: {}", closed.join(", ")));
+    }
+    Ok(measured)
+}
+
+/// What is wrong with one policy.
+async fn verdicts(
+    ask: &mut Ask<'_>,
+    schema: &str,
+    table: &Table,
+    policy: &Policy,
+) -> Result<Option<String>, ObjectError> {
+    let mut conditions = Vec::new();
+    if policy.command != "a" {
+        conditions.push(("USING", policy.using.as_deref()));
+    }
+    if matches!(policy.command.as_str(), "a" | "w" | "*") && policy.check.is_some() {
+        conditions.push(("WITH CHECK", policy.check.as_deref()));
+    }
+    for (clause, expression) in conditions {
+        // Without an expression a policy allows everything.
+        let expression = expression.unwrap_or("true");
+        let constant = match constant(expression, &table.not_null) {
+            None if may_fold(expression) => folded(ask, schema, &table.name, expression).await?,
+            known => known,
+        };
+        let (name, of) = (&policy.name, &table.name);
+        match constant {
+            Some(true) if policy.permissive => {
+                return Ok(Some(format!("policy \"{name}\" on {of} lets every row through: {clause} ({expression})")));
+            }
+            Some(false) => {
+                return Ok(Some(format!("policy \"{name}\" on {of} lets no row through: {clause} ({expression})")));
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// What the text itself gives away.
+fn constant(expression: &str, not_null: &[String]) -> Option<bool> {
+    let bare = expression.trim().trim_matches(|c| c == '(' || c == ')').trim();
+    match bare.to_lowercase().as_str() {
+        "true" => return Some(true),
+        "false" | "null" | "null::boolean" => return Some(false),
+        _ => {}
+    }
+    let same = |a: &str, b: &str| a == b && not_null.iter().any(|c| c == a.trim_matches('"'));
+    let present = |column: &str| not_null.iter().any(|c| c == column.trim_matches('"'));
+    if bare.split_once(" = ").is_some_and(|(a, b)| same(a, b)) || bare.strip_suffix(" IS NOT NULL").is_some_and(present) {
+        return Some(true);
+    }
+    if bare.split_once(" <> ").is_some_and(|(a, b)| same(a, b)) || bare.strip_suffix(" IS NULL").is_some_and(present) {
+        return Some(false);
+    }
+    None
+}
+
+/// Only an expression with a constant in it can fold to one.
+fn may_fold(expression: &str) -> bool {
+    let lower = expression.to_lowercase();
+    ["true", "false", "null", " or "].iter().any(|word| lower.contains(word))
+        || !lower.contains(|c: char| c.is_alphabetic())
+}
+
+/// What the planner folds the expression to. Planning reads nothing.
+async fn folded(
+    ask: &mut Ask<'_>,
+    schema: &str,
+    table: &str,
+    expression: &str,
+) -> Result<Option<bool>, ObjectError> {
+    let sql = format!(
+        "EXPLAIN (FORMAT JSON, COSTS OFF) SELECT 1 FROM {}.{} WHERE (\n{expression}\n)",
+        ident(schema),
+        ident(table)
+    );
+    let Ok(plans) = ask.rows_json(&sql).await else { return Ok(None) };
+    let plan = &plans[0]["Plan"];
+    Ok(if plan["One-Time Filter"] == "false" {
+        Some(false)
+    } else if plan["Node Type"] == "Seq Scan" && plan.get("Filter").is_none() {
+        Some(true)
+    } else {
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_that_decides_nothing_is_seen() {
+        let not_null = ["id".to_owned()];
+        for (expression, expected) in [
+            ("true", Some(true)),
+            ("(false)", Some(false)),
+            ("(id = id)", Some(true)),
+            ("(id IS NOT NULL)", Some(true)),
+            ("(id IS NULL)", Some(false)),
+            ("(owner = owner)", None),
+            ("(owner IS NOT NULL)", None),
+            ("(id = auth.uid())", None),
+        ] {
+            assert_eq!(constant(expression, &not_null), expected, "{expression}");
+        }
+        assert!(may_fold("(1 = 1)") && may_fold("((id = auth.uid()) OR true)") && !may_fold("(id = auth.uid())"));
+    }
+}
