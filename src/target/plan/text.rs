@@ -122,6 +122,21 @@ pub fn called_functions(sql: &str, dialect: Dialect) -> Vec<String> {
     names
 }
 
+/// Every name that a text mentions, as the server folds it.
+pub fn words(sql: &str, dialect: Dialect) -> Vec<String> {
+    let mut words: Vec<String> = tokens(sql, dialect)
+        .into_iter()
+        .filter_map(|token| match token {
+            Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_lowercase()),
+            Token::Word(word) => Some(word.value),
+            _ => None,
+        })
+        .collect();
+    words.sort();
+    words.dedup();
+    words
+}
+
 /// Whether a text's value changes with time, session or chance without any write to a table.
 pub fn depends_on_more_than_rows(sql: &str, dialect: Dialect) -> bool {
     const WORDS: &[&str] = &[

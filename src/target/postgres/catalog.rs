@@ -28,12 +28,7 @@ SELECT json_build_object(
   'want', c.ord, 'oid', c.oid::bigint, 'schema', c.nspname, 'name', c.relname, 'kind', c.relkind,
   'rows', c.reltuples, 'pages', c.relpages, 'children', c.relhassubclass,
   'hidden', row_security_active(c.oid),
-  'open', EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polpermissive
-                    AND p.polcmd IN ('r', '*') AND pg_get_expr(p.polqual, p.polrelid) = 'true'
-                    AND (p.polroles = '{0}' OR EXISTS (
-                      SELECT FROM unnest(p.polroles) r WHERE r <> 0 AND pg_has_role(current_user, r, 'USAGE'))))
-          AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive
-                    AND p.polcmd IN ('r', '*')),
+  'open', {open},
   'columns', coalesce((SELECT json_agg(json_build_object('name', a.attname,
         'type', format_type(a.atttypid, a.atttypmod),
         'default', (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d
@@ -66,6 +61,30 @@ SELECT json_build_object(
       FROM pg_constraint k JOIN pg_class f ON f.oid = k.confrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
       WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.convalidated), '[]')
 )::text FROM ({wanted}) AS c";
+
+/// A policy shows this role every row. The inner OFFSET keeps the planner from printing the policies of other
+/// tables, which needs their locks.
+const OPEN: &str = "
+  (EXISTS (SELECT FROM (SELECT * FROM pg_policy p WHERE p.polrelid = c.oid OFFSET 0) AS p
+     WHERE p.polpermissive AND p.polcmd IN ('r', '*') AND pg_get_expr(p.polqual, p.polrelid) = 'true'
+       AND (p.polroles = '{0}' OR EXISTS (
+         SELECT FROM unnest(p.polroles) r WHERE r <> 0 AND pg_has_role(current_user, r, 'USAGE'))))
+   AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive
+                     AND p.polcmd IN ('r', '*')))";
+
+/// The first table among these names (of any schema) that row-level security hides from this role.
+/// A plan does not tell, since a table that is wholly hidden is not in it.
+const HIDDEN: &str = "
+SELECT c.relname::text FROM pg_class c
+WHERE c.relkind IN ('r', 'p') AND c.relname = ANY (string_to_array($1, chr(31)))
+  AND row_security_active(c.oid) AND NOT {open}
+UNION ALL
+SELECT v.relname::text FROM pg_class v JOIN pg_rewrite w ON w.ev_class = v.oid
+JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass
+JOIN pg_class c ON c.oid = d.refobjid
+WHERE v.relkind = 'v' AND v.relname = ANY (string_to_array($1, chr(31)))
+  AND 'security_invoker=true' = ANY (v.reloptions) AND row_security_active(c.oid) AND NOT {open}
+ORDER BY 1 LIMIT 1";
 
 const NAMES: &str = "
 SELECT CASE WHEN n.nspname = 'public' THEN c.relname::text ELSE n.nspname || '.' || c.relname END
@@ -129,7 +148,7 @@ async fn look_up(
     if tables.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = plain(session, RELATIONS.replace("{wanted}", &wanted(tables))).await?;
+    let rows = plain(session, RELATIONS.replace("{wanted}", &wanted(tables)).replace("{open}", OPEN)).await?;
     rows.iter()
         .map(|row| {
             let found: Found = serde_json::from_str(row)
@@ -141,6 +160,11 @@ async fn look_up(
 
 fn is_locked(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "55P03")
+}
+
+pub async fn hidden(session: &mut Session, words: &[String]) -> Result<Option<String>, sqlx::Error> {
+    let bound = Bound { sql: HIDDEN.replace("{open}", OPEN), values: vec![words.join("\u{1f}")] };
+    Ok(session.rows(&bound, None).await?.into_iter().next())
 }
 
 pub async fn names(session: &mut Session) -> Result<Vec<String>, sqlx::Error> {

@@ -8,7 +8,7 @@ use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured};
 
 use super::super::plan::relation::Relations;
 use super::super::plan::sql::Dialect;
-use super::super::plan::text::{Arguments, Bound, bind};
+use super::super::plan::text::{Arguments, Bound, bind, words};
 use super::super::run::{ReadError, Reader};
 use super::super::{ScanRequest, TargetOptions};
 use super::objects::{self, ObjectError};
@@ -71,33 +71,29 @@ impl Reader for PgReader<'_> {
 impl PgReader<'_> {
     /// Refuses a statement that the plan shows to be too costly, or that would not see all rows.
     async fn guard(&mut self, bound: &Bound, is_users: bool) -> Result<(), ObjectError> {
-        let hides = is_users && !self.options.row_security_off;
-        if !hides && self.options.max_cost.is_none() {
-            return Ok(());
+        if is_users && !self.options.row_security_off {
+            let words = words(&bound.sql, Dialect::Postgres);
+            if let Some(table) = catalog::hidden(&mut self.session, &words).await? {
+                return Err(errors::hidden(&self.session.facts.role, &table).into());
+            }
         }
-        let explain = Bound {
-            sql: format!("EXPLAIN (VERBOSE, FORMAT JSON) {}", bound.sql),
-            values: bound.values.clone(),
-        };
+        let Some(most) = self.options.max_cost else { return Ok(()) };
+        let explain =
+            Bound { sql: format!("EXPLAIN (FORMAT JSON) {}", bound.sql), values: bound.values.clone() };
         let plan = self.session.explain(&explain).await?;
         let cost = plan[0]["Plan"]["Total Cost"].as_f64().unwrap_or_default();
-        if let Some(most) = self.options.max_cost
-            && cost > most
-        {
-            return Err(MeasureError {
-                code: MeasureErrorCode::Cost,
-                message: format!("its plan costs {cost:.0}, more than the {most:.0} that are allowed: {}", outline(&plan)),
-                hint: Some("add an index that helps it, narrow it by `where`, or raise scan.max_cost".into()),
-            }
-            .into());
+        if cost <= most {
+            return Ok(());
         }
-        if hides {
-            let relations = catalog::load(&mut self.session, &tables_of(&plan)).await?;
-            if let Some(relation) = relations.iter().find(|r| r.hidden && !r.open) {
-                return Err(errors::hidden(&self.session.facts.role, &relation.display()).into());
-            }
+        Err(MeasureError {
+            code: MeasureErrorCode::Cost,
+            message: format!(
+                "its plan costs {cost:.0}, more than the {most:.0} that are allowed: {}",
+                outline(&plan)
+            ),
+            hint: Some("add an index that helps it, narrow it by `where`, or raise scan.max_cost".into()),
         }
-        Ok(())
+        .into())
     }
 
     async fn explained(&mut self, error: &sqlx::Error, prefix: Option<usize>) -> MeasureError {

@@ -225,3 +225,19 @@ async fn a_budget_that_runs_out_blames_nobody() {
     assert_eq!(refused(&scan.measurements[1]).code, MeasureErrorCode::Budget);
     assert_eq!(number(&scan.measurements[2]), 100.0, "row checks go first");
 }
+
+#[tokio::test]
+async fn a_statement_that_costs_too_much_is_refused_with_its_plan() {
+    let az = AgentZero::with_users(100).await;
+    let mut options = options(&az.scanner);
+    options.max_cost = Some(50.0);
+    let scan = scan(options, vec![
+        value("SELECT count(*) FROM messages a, messages b"),
+        rows("waitlist", "waitlist", RowAggregate::RowCount),
+    ])
+    .await;
+    let error = refused(&scan.measurements[0]);
+    assert_eq!(error.code, MeasureErrorCode::Cost);
+    assert!(error.message.contains("Seq Scan on messages") || error.message.contains("on messages"), "{error}");
+    assert_eq!(number(&scan.measurements[1]), 2.0);
+}
