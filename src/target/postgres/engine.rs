@@ -13,8 +13,8 @@ use super::super::plan::prepare::{Assumptions, Prepared, prepare, tables};
 use super::super::plan::sql::Dialect;
 use super::super::run::{Answer, Job, Work};
 use super::super::{Carry, Scan, ScanRequest, TargetError, TargetOptions};
-use super::session::{self, Session, Snapshot};
 use super::reader::PgReader;
+use super::session::{self, Session, Snapshot};
 use super::{catalog, errors};
 
 /// Measures every check of the request over one snapshot.

@@ -41,11 +41,12 @@ async fn relation(conn: &mut SqliteConnection, name: &str, kind: &str) -> Result
         kind: if kind == "view" { "v".into() } else { "r".into() },
         ..Relation::default()
     };
-    let columns = sqlx::query("SELECT name, type, \"notnull\", pk, dflt_value FROM pragma_table_info($1) ORDER BY cid")
-        .bind(name)
-        .persistent(false)
-        .fetch_all(&mut *conn)
-        .await?;
+    let columns =
+        sqlx::query("SELECT name, type, \"notnull\", pk, dflt_value FROM pragma_table_info($1) ORDER BY cid")
+            .bind(name)
+            .persistent(false)
+            .fetch_all(&mut *conn)
+            .await?;
     let mut key: Vec<(i64, String)> = Vec::new();
     for row in columns {
         let column: String = row.try_get(0)?;

@@ -38,50 +38,75 @@ fn visible(role: &str, filter: Option<&str>) -> Check {
 fn required(names: &[&str]) -> Vec<Check> {
     vec![
         catalog("indexes", Catalog::IndexesValid { schema: "public".into(), require: strings(names) }),
-        catalog("constraints", Catalog::ConstraintsValid {
-            schema: "public".into(),
-            require: strings(&["subscriptions_tier_check"]),
-        }),
-        catalog("foreign_keys", Catalog::ForeignKeys {
-            schema: "public".into(),
-            require: vec![("users".into(), strings(&["organisation_id -> organisations"]))],
-        }),
-        catalog("functions", Catalog::Functions {
-            schema: "public".into(),
-            require: strings(&["deduct_credits(uuid, integer)", "refund_credits"]),
-        }),
-        catalog("triggers", Catalog::Triggers {
-            schema: "public".into(),
-            require: vec![("users".into(), strings(&["users_create_credits"]))],
-        }),
-        catalog("columns", Catalog::Columns {
-            expect: vec![(table("users"), vec![
-                (
-                    "email".into(),
-                    ColumnExpectation::Present {
-                        data_type: Some("text".into()),
-                        nullable: Some(true),
-                        default: None,
-                    },
+        catalog(
+            "constraints",
+            Catalog::ConstraintsValid {
+                schema: "public".into(),
+                require: strings(&["subscriptions_tier_check"]),
+            },
+        ),
+        catalog(
+            "foreign_keys",
+            Catalog::ForeignKeys {
+                schema: "public".into(),
+                require: vec![("users".into(), strings(&["organisation_id -> organisations"]))],
+            },
+        ),
+        catalog(
+            "functions",
+            Catalog::Functions {
+                schema: "public".into(),
+                require: strings(&["deduct_credits(uuid, integer)", "refund_credits"]),
+            },
+        ),
+        catalog(
+            "triggers",
+            Catalog::Triggers {
+                schema: "public".into(),
+                require: vec![("users".into(), strings(&["users_create_credits"]))],
+            },
+        ),
+        catalog(
+            "columns",
+            Catalog::Columns {
+                expect: vec![(
+                    table("users"),
+                    vec![
+                        (
+                            "email".into(),
+                            ColumnExpectation::Present {
+                                data_type: Some("text".into()),
+                                nullable: Some(true),
+                                default: None,
+                            },
+                        ),
+                        ("legacy".into(), ColumnExpectation::Absent),
+                    ],
+                )],
+            },
+        ),
+        catalog(
+            "migrations",
+            Catalog::MigrationsApplied {
+                table: table("supabase_migrations.schema_migrations"),
+                directory: None,
+                files: Some(
+                    [
+                        "20260325000000_multi_tenant_schema",
+                        "20260325000001_user_credits",
+                        "20260411000000_create_documents",
+                        "20260412000000_agent_scoped_documents",
+                        "20260418000000_lemonsqueezy_billing",
+                        "20260418000001_founding_grants",
+                        "20260425000000_agent_conversations",
+                        "20260425000001_memo_summaries",
+                        "20260516000000_waitlist",
+                    ]
+                    .map(|name| format!("{name}.sql"))
+                    .to_vec(),
                 ),
-                ("legacy".into(), ColumnExpectation::Absent),
-            ])],
-        }),
-        catalog("migrations", Catalog::MigrationsApplied {
-            table: table("supabase_migrations.schema_migrations"),
-            directory: None,
-            files: Some(
-                [
-                    "20260325000000_multi_tenant_schema", "20260325000001_user_credits",
-                    "20260411000000_create_documents", "20260412000000_agent_scoped_documents",
-                    "20260418000000_lemonsqueezy_billing", "20260418000001_founding_grants",
-                    "20260425000000_agent_conversations", "20260425000001_memo_summaries",
-                    "20260516000000_waitlist",
-                ]
-                .map(|name| format!("{name}.sql"))
-                .to_vec(),
-            ),
-        }),
+            },
+        ),
     ]
 }
 
@@ -108,16 +133,19 @@ async fn objects_that_should_be_there_are_missed_by_name() {
     .await;
     let broken = scan(options(&az.scanner), required(&["idx_agents_status"])).await;
     let details: Vec<&str> = broken.measurements.iter().map(detail).collect();
-    assert_eq!(details, [
-        "index idx_agents_status does not exist",
-        "constraint left_positive on user_credits has not been validated: CHECK ((credits_remaining >= 0)) NOT VALID; \
+    assert_eq!(
+        details,
+        [
+            "index idx_agents_status does not exist",
+            "constraint left_positive on user_credits has not been validated: CHECK ((credits_remaining >= 0)) NOT VALID; \
          constraint subscriptions_tier_check does not exist",
-        "foreign key organisation_id -> organisations of users does not exist",
-        "function refund_credits does not exist",
-        "trigger users_create_credits on users is disabled",
-        "users.email does not exist, but e_mail does; users.legacy still exists",
-        "20260516000000_waitlist.sql has not been applied",
-    ]);
+            "foreign key organisation_id -> organisations of users does not exist",
+            "function refund_credits does not exist",
+            "trigger users_create_credits on users is disabled",
+            "users.email does not exist, but e_mail does; users.legacy still exists",
+            "20260516000000_waitlist.sql has not been applied",
+        ]
+    );
 }
 
 #[tokio::test]
@@ -156,9 +184,10 @@ async fn policies_that_decide_nothing_are_named() {
 async fn rows_are_counted_as_a_person_of_the_product_sees_them() {
     let az = AgentZero::with_users(100).await;
     let refusal = one(&az.restricted, visible("authenticated", None)).await;
-    assert_eq!(refused(&refusal).hint.as_deref(), Some(
-        r#"as an administrator: GRANT "authenticated" TO "restricted""#
-    ));
+    assert_eq!(
+        refused(&refusal).hint.as_deref(),
+        Some(r#"as an administrator: GRANT "authenticated" TO "restricted""#)
+    );
     // The superuser may become anybody, and is nobody special once it is somebody else.
     let checks = || {
         vec![
@@ -184,10 +213,13 @@ async fn rows_are_counted_as_a_person_of_the_product_sees_them() {
 async fn drift_is_a_readable_difference() {
     let az = AgentZero::with_users(100).await;
     let drift = || {
-        catalog("drift", Catalog::Drift {
-            schema: "public".into(),
-            allow: strings(&["add_table", "add_column", "add_index"]),
-        })
+        catalog(
+            "drift",
+            Catalog::Drift {
+                schema: "public".into(),
+                allow: strings(&["add_table", "add_column", "add_index"]),
+            },
+        )
     };
     let read = async || -> Fingerprint {
         let measurement = one(&az.scanner, drift()).await;
@@ -201,13 +233,16 @@ async fn drift_is_a_readable_difference() {
          GRANT INSERT ON waitlist TO anon; ALTER TABLE messages ALTER tokens TYPE bigint",
     )
     .await;
-    assert_eq!(read().await.since(&before), [
-        "column messages.tokens: integer became bigint",
-        "grant waitlist anon is new (INSERT)",
-        "index agents.idx_agents_status is gone (was CREATE INDEX idx_agents_status ON public.agents USING btree \
+    assert_eq!(
+        read().await.since(&before),
+        [
+            "column messages.tokens: integer became bigint",
+            "grant waitlist anon is new (INSERT)",
+            "index agents.idx_agents_status is gone (was CREATE INDEX idx_agents_status ON public.agents USING btree \
          (status))",
-        "table waitlist: row-level security on became row-level security off",
-    ]);
+            "table waitlist: row-level security on became row-level security off",
+        ]
+    );
 }
 
 #[tokio::test]

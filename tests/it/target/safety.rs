@@ -29,7 +29,8 @@ async fn hostile_checks_harm_nothing() {
            SET TRANSACTION READ WRITE; DELETE FROM waitlist; RETURN 1; END $$",
     )
     .await;
-    let mut sleeping = value("SELECT 1 FROM (SELECT set_config('statement_timeout', '0', false)) s, pg_sleep(60)");
+    let mut sleeping =
+        value("SELECT 1 FROM (SELECT set_config('statement_timeout', '0', false)) s, pg_sleep(60)");
     sleeping.measure.timeout = Some(1);
     let hostile = vec![
         value("SET TRANSACTION READ WRITE"),
@@ -62,7 +63,10 @@ async fn hostile_checks_harm_nothing() {
     assert_eq!(number(&scan.measurements[14]), 2.0, "the snapshot outlives every failure");
     assert_eq!(count(&az.admin, "SELECT count(*) FROM waitlist").await, 2);
     assert_eq!(count(&az.admin, "SELECT last_value FROM seq").await, 41);
-    assert_eq!(count(&az.admin, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42").await, 0);
+    assert_eq!(
+        count(&az.admin, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42").await,
+        0
+    );
     assert_eq!(
         count(
             &az.admin,
@@ -117,24 +121,30 @@ async fn with_row_security_on_custom_sql_may_not_read_a_hidden_table() {
 #[tokio::test]
 async fn what_is_wrong_is_said_in_words() {
     let az = AgentZero::with_users(100).await;
-    let scan = scan(options(&az.scanner), vec![
-        not_null("userz", "email"),
-        not_null("users", "emial"),
-        value("SELECT count(*) FROM mesages"),
-        value("SELECT count(*) FROM users WHERE emial IS NULL"),
-        value("SELECT 'x'"),
-        value("SELECT 1, 2"),
-        value("SELECT 'NaN'::float8"),
-        value("SELECT count(*) FROM users WHERE created_at < :deployed_at"),
-        value("SELECT count(*) FROM users WHERE created_at <= :now AND :environment = 'test'"),
-        value("SELECT 1 WHERE false"),
-    ])
+    let scan = scan(
+        options(&az.scanner),
+        vec![
+            not_null("userz", "email"),
+            not_null("users", "emial"),
+            value("SELECT count(*) FROM mesages"),
+            value("SELECT count(*) FROM users WHERE emial IS NULL"),
+            value("SELECT 'x'"),
+            value("SELECT 1, 2"),
+            value("SELECT 'NaN'::float8"),
+            value("SELECT count(*) FROM users WHERE created_at < :deployed_at"),
+            value("SELECT count(*) FROM users WHERE created_at <= :now AND :environment = 'test'"),
+            value("SELECT 1 WHERE false"),
+        ],
+    )
     .await;
     let m = &scan.measurements;
     assert_eq!(refused(&m[0]).message, "table userz does not exist, or this role may not see it");
     assert_eq!(refused(&m[0]).hint.as_deref(), Some("did you mean users?"));
     assert_eq!(refused(&m[1]).hint.as_deref(), Some("did you mean email?"));
-    assert_eq!(refused(&m[2]).message, "relation \"mesages\" does not exist (at character 22 of the statement)");
+    assert_eq!(
+        refused(&m[2]).message,
+        "relation \"mesages\" does not exist (at character 22 of the statement)"
+    );
     assert_eq!(refused(&m[2]).hint.as_deref(), Some("did you mean messages?"));
     assert!(refused(&m[3]).message.starts_with("column \"emial\" does not exist"));
     for wrong in &m[4..7] {
@@ -153,7 +163,10 @@ async fn a_target_that_cannot_be_reached_says_why() {
     for (url, says) in [
         (good.replace("scanner:scanner", "scanner:wrong-password"), "refused the user scanner"),
         (good.replace(database, "not_there"), "there is no database not_there"),
-        (format!("postgres://a:secret-word@127.0.0.1:{}/x", crate::support::free_port()), "nothing listens at"),
+        (
+            format!("postgres://a:secret-word@127.0.0.1:{}/x", crate::support::free_port()),
+            "nothing listens at",
+        ),
         ("postgres://a:secret-word@no-such-host.invalid/x".into(), "no-such-host.invalid"),
         ("mysql://a:secret-word@b/c".into(), "no engine that is known"),
         ("postgres://a:secret-word@b:notaport/c".into(), "is not understood"),
@@ -163,7 +176,9 @@ async fn a_target_that_cannot_be_reached_says_why() {
         assert_eq!(error.code, MeasureErrorCode::Connect);
         assert!(error.message.contains(says), "{says}: {error}");
         assert!(error.hint.is_some());
-        assert!(!format!("{error:?}").contains("secret-word") && !format!("{error:?}").contains("wrong-pass"));
+        assert!(
+            !format!("{error:?}").contains("secret-word") && !format!("{error:?}").contains("wrong-pass")
+        );
     }
 }
 
@@ -174,11 +189,14 @@ async fn a_locked_table_is_an_error_of_its_own_checks() {
     sqlx::raw_sql("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE").execute(&mut holder).await.unwrap();
     let mut options = options(&az.scanner);
     options.lock_timeout = Duration::from_millis(100);
-    let scan = scan(options, vec![
-        not_null("users", "email"),
-        rows("users", "users", RowAggregate::RowCount),
-        rows("waitlist", "waitlist", RowAggregate::RowCount),
-    ])
+    let scan = scan(
+        options,
+        vec![
+            not_null("users", "email"),
+            rows("users", "users", RowAggregate::RowCount),
+            rows("waitlist", "waitlist", RowAggregate::RowCount),
+        ],
+    )
     .await;
     assert_eq!(refused(&scan.measurements[0]).code, MeasureErrorCode::Lock);
     assert_eq!(refused(&scan.measurements[1]).code, MeasureErrorCode::Lock);
@@ -193,16 +211,22 @@ async fn two_counts_around_a_paired_insert_agree() {
         let mut conn = PgConnection::connect(&admin).await.unwrap();
         for _ in 0..200 {
             // The trigger makes the credits row in the same transaction.
-            sqlx::raw_sql("INSERT INTO users (id) VALUES (gen_random_uuid())").execute(&mut conn).await.unwrap();
+            sqlx::raw_sql("INSERT INTO users (id) VALUES (gen_random_uuid())")
+                .execute(&mut conn)
+                .await
+                .unwrap();
         }
     });
     let mut last = 0.0;
     while !writing.is_finished() || last == 0.0 {
-        let scan = scan(options(&az.scanner), vec![
-            rows("users", "users", RowAggregate::RowCount),
-            value("SELECT count(*) FROM generate_series(1, 100000)"),
-            rows("credits", "user_credits", RowAggregate::RowCount),
-        ])
+        let scan = scan(
+            options(&az.scanner),
+            vec![
+                rows("users", "users", RowAggregate::RowCount),
+                value("SELECT count(*) FROM generate_series(1, 100000)"),
+                rows("credits", "user_credits", RowAggregate::RowCount),
+            ],
+        )
         .await;
         last = number(&scan.measurements[0]);
         assert_eq!(last, number(&scan.measurements[2]));
@@ -215,11 +239,14 @@ async fn a_budget_that_runs_out_blames_nobody() {
     let az = AgentZero::with_users(100).await;
     let mut options = options(&az.scanner);
     options.budget = Duration::from_millis(900);
-    let scan = scan(options, vec![
-        value("SELECT 1 FROM pg_sleep(30)"),
-        value("SELECT 1"),
-        rows("users", "users", RowAggregate::RowCount),
-    ])
+    let scan = scan(
+        options,
+        vec![
+            value("SELECT 1 FROM pg_sleep(30)"),
+            value("SELECT 1"),
+            rows("users", "users", RowAggregate::RowCount),
+        ],
+    )
     .await;
     assert_eq!(refused(&scan.measurements[0]).code, MeasureErrorCode::Budget);
     assert_eq!(refused(&scan.measurements[1]).code, MeasureErrorCode::Budget);
@@ -231,13 +258,19 @@ async fn a_statement_that_costs_too_much_is_refused_with_its_plan() {
     let az = AgentZero::with_users(100).await;
     let mut options = options(&az.scanner);
     options.max_cost = Some(50.0);
-    let scan = scan(options, vec![
-        value("SELECT count(*) FROM messages a, messages b"),
-        rows("waitlist", "waitlist", RowAggregate::RowCount),
-    ])
+    let scan = scan(
+        options,
+        vec![
+            value("SELECT count(*) FROM messages a, messages b"),
+            rows("waitlist", "waitlist", RowAggregate::RowCount),
+        ],
+    )
     .await;
     let error = refused(&scan.measurements[0]);
     assert_eq!(error.code, MeasureErrorCode::Cost);
-    assert!(error.message.contains("Seq Scan on messages") || error.message.contains("on messages"), "{error}");
+    assert!(
+        error.message.contains("Seq Scan on messages") || error.message.contains("on messages"),
+        "{error}"
+    );
     assert_eq!(number(&scan.measurements[1]), 2.0);
 }

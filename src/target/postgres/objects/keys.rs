@@ -27,7 +27,10 @@ pub async fn indexes(ask: &mut Ask<'_>, schema: &str, require: &[String]) -> Res
         .iter()
         .filter(|index| !index.valid && !index.building)
         .map(|index| {
-            format!("index {} on {} is invalid: REINDEX INDEX CONCURRENTLY it, or drop it", index.name, index.table)
+            format!(
+                "index {} on {} is invalid: REINDEX INDEX CONCURRENTLY it, or drop it",
+                index.name, index.table
+            )
         })
         .collect();
     let names: Vec<&str> = found.iter().map(|i| i.name.as_str()).collect();
@@ -49,7 +52,11 @@ SELECT json_build_object('name', k.conname, 'table', c.relname, 'validated', k.c
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 ORDER BY c.relname, k.conname";
 
-pub async fn constraints(ask: &mut Ask<'_>, schema: &str, require: &[String]) -> Result<Measured, ObjectError> {
+pub async fn constraints(
+    ask: &mut Ask<'_>,
+    schema: &str,
+    require: &[String],
+) -> Result<Measured, ObjectError> {
     ask.need_schema(schema).await?;
     let found: Vec<Constraint> = ask.rows(CONSTRAINTS, &[schema]).await?;
     let mut problems: Vec<String> = found
@@ -106,7 +113,8 @@ pub async fn foreign(
         for wanted in keys {
             let fits = |key: &&ForeignKey| {
                 let columns = key.columns.join(", ");
-                let compact = wanted.replace(['(', ')'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+                let compact =
+                    wanted.replace(['(', ')'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
                 key.table == *table
                     && (key.name == *wanted
                         || columns == *wanted

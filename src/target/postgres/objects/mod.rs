@@ -116,9 +116,8 @@ impl Ask<'_> {
 
     /// A schema that does not exist has no problems either, so its absence must be an error.
     async fn need_schema(&mut self, schema: &str) -> Result<(), ObjectError> {
-        let found: Vec<bool> = self
-            .rows("SELECT 'true' FROM pg_catalog.pg_namespace WHERE nspname = $1", &[schema])
-            .await?;
+        let found: Vec<bool> =
+            self.rows("SELECT 'true' FROM pg_catalog.pg_namespace WHERE nspname = $1", &[schema]).await?;
         if found.is_empty() { Err(wrong(format!("schema {schema} does not exist"), None)) } else { Ok(()) }
     }
 }

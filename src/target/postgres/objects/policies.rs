@@ -84,7 +84,8 @@ pub async fn rls(
     }
     let mut measured = Measured::of_problems(&problems);
     if problems.is_empty() && !closed.is_empty() {
-        measured.detail = Some(format!("without any policy, closed to all but bypassing roles: {}", closed.join(", ")));
+        measured.detail =
+            Some(format!("without any policy, closed to all but bypassing roles: {}", closed.join(", ")));
     }
     Ok(measured)
 }
@@ -113,10 +114,14 @@ async fn verdicts(
         let (name, of) = (&policy.name, &table.name);
         match constant {
             Some(true) if policy.permissive => {
-                return Ok(Some(format!("policy \"{name}\" on {of} lets every row through: {clause} ({expression})")));
+                return Ok(Some(format!(
+                    "policy \"{name}\" on {of} lets every row through: {clause} ({expression})"
+                )));
             }
             Some(false) => {
-                return Ok(Some(format!("policy \"{name}\" on {of} lets no row through: {clause} ({expression})")));
+                return Ok(Some(format!(
+                    "policy \"{name}\" on {of} lets no row through: {clause} ({expression})"
+                )));
             }
             _ => {}
         }
@@ -134,10 +139,14 @@ fn constant(expression: &str, not_null: &[String]) -> Option<bool> {
     }
     let same = |a: &str, b: &str| a == b && not_null.iter().any(|c| c == a.trim_matches('"'));
     let present = |column: &str| not_null.iter().any(|c| c == column.trim_matches('"'));
-    if bare.split_once(" = ").is_some_and(|(a, b)| same(a, b)) || bare.strip_suffix(" IS NOT NULL").is_some_and(present) {
+    if bare.split_once(" = ").is_some_and(|(a, b)| same(a, b))
+        || bare.strip_suffix(" IS NOT NULL").is_some_and(present)
+    {
         return Some(true);
     }
-    if bare.split_once(" <> ").is_some_and(|(a, b)| same(a, b)) || bare.strip_suffix(" IS NULL").is_some_and(present) {
+    if bare.split_once(" <> ").is_some_and(|(a, b)| same(a, b))
+        || bare.strip_suffix(" IS NULL").is_some_and(present)
+    {
         return Some(false);
     }
     None
@@ -192,6 +201,8 @@ mod tests {
         ] {
             assert_eq!(constant(expression, &not_null), expected, "{expression}");
         }
-        assert!(may_fold("(1 = 1)") && may_fold("((id = auth.uid()) OR true)") && !may_fold("(id = auth.uid())"));
+        assert!(
+            may_fold("(1 = 1)") && may_fold("((id = auth.uid()) OR true)") && !may_fold("(id = auth.uid())")
+        );
     }
 }

@@ -56,7 +56,9 @@ pub async fn long_transactions(ask: &mut Ask<'_>, over: u32) -> Result<Measured,
     if sees.first() != Some(&true) {
         let role = &ask.session.facts.role;
         return Err(wrong(
-            format!("the role {role} does not see the transactions of others, so counting them would mislead"),
+            format!(
+                "the role {role} does not see the transactions of others, so counting them would mislead"
+            ),
             Some(format!("as an administrator: GRANT pg_read_all_stats TO {}", ident(role))),
         ));
     }

@@ -3,9 +3,9 @@
 use crate::domain::measure::TableName;
 use crate::domain::measurement::{Measured, Unit};
 use crate::target::plan::relation::display;
+use crate::target::plan::sql::Dialect;
 use crate::target::plan::sql::{enclosed, ident, literal};
 use crate::target::plan::text::{Bound, check_fragment};
-use crate::target::plan::sql::Dialect;
 
 use super::{Ask, ObjectError, wrong};
 
@@ -58,7 +58,8 @@ pub async fn rows(
     };
     let condition = filter.map(|f| format!(" WHERE {}", enclosed(f))).unwrap_or_default();
     let sql = format!("SELECT count(*)::text FROM {name}{condition}");
-    let rows = ask.session.rows_after(&become_them, &Bound { sql, values: Vec::new() }, Some(ask.timeout)).await;
+    let rows =
+        ask.session.rows_after(&become_them, &Bound { sql, values: Vec::new() }, Some(ask.timeout)).await;
     let seen = match rows {
         Ok(rows) => rows.first().and_then(|count| count.parse::<f64>().ok()),
         // A revoked grant hides all rows as surely as a policy does, and is what this check is for.
@@ -66,7 +67,11 @@ pub async fn rows(
             return Ok(Measured {
                 value: Some(0.0),
                 unit: Unit::Rows,
-                detail: Some(format!("the role {role} may not read {} at all: {}", display(table), said(&error))),
+                detail: Some(format!(
+                    "the role {role} may not read {} at all: {}",
+                    display(table),
+                    said(&error)
+                )),
                 ..Measured::default()
             });
         }
