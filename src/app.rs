@@ -66,11 +66,11 @@ impl Parts {
 /// Why it could not start; a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("the store {} is not usable", address(url))]
+    #[error("{}: {source}", address(url))]
     Store { url: String, source: StoreError },
     #[error("{0}")]
     Keys(String),
-    #[error("{listen} cannot be listened on (DEPLOYWATCH__HTTP__LISTEN chooses another)")]
+    #[error("{listen} cannot be listened on: {source}; choose another with DEPLOYWATCH__HTTP__LISTEN")]
     Listen { listen: SocketAddr, source: std::io::Error },
     #[error(
         "{listen} is reachable from other machines and no token exists, so that anybody could use this server; \
@@ -79,7 +79,7 @@ pub enum StartError {
     Unguarded { listen: SocketAddr },
     #[error("the webhook secrets could not be taken in: {0}")]
     Secrets(String),
-    #[error("the scheduler could not start")]
+    #[error("the scheduler could not start: {0}")]
     Scheduler(#[from] tokio_cron_scheduler::JobSchedulerError),
 }
 

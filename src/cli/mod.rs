@@ -6,8 +6,10 @@
 pub mod common;
 mod config;
 pub mod output;
+mod secret;
 mod serve;
 mod token;
+mod webhook;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -36,6 +38,10 @@ enum Command {
     /// Print the JSON Schema of a check suite
     #[command(hide = true)]
     Schema,
+    /// Look at, add and rotate the signing secrets of webhooks
+    Secret(secret::SecretArgs),
+    /// List, show, replay and send webhook deliveries
+    Webhook(webhook::WebhookArgs),
     /// Print the version
     Version,
 }
@@ -68,6 +74,8 @@ async fn dispatch(command: Command, out: &mut Output) -> ExitCode {
             out.line(crate::suite::json_schema().trim_end());
             Ok(0)
         }
+        Command::Secret(args) => secret::run(args, out).await,
+        Command::Webhook(args) => webhook::run(args, out).await,
         Command::Version => {
             out.line(env!("CARGO_PKG_VERSION"));
             Ok(0)

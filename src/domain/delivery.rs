@@ -1,6 +1,6 @@
 //! One webhook request as received, what a verified body says about itself, and what becomes of it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::clock::Timestamp;
@@ -304,7 +304,7 @@ fn matched(
 }
 
 /// A delivery as stored, for lists and pages.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Delivery {
     pub id: DeliveryId,
     pub source: String,

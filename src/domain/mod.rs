@@ -25,10 +25,10 @@ pub mod gate;
 pub mod verdict;
 
 pub mod incident;
-pub mod notification;
 
 pub mod delivery;
 pub mod diagnosis;
+pub mod relay;
 pub mod rotation;
 pub mod secret;
 pub mod signature;

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod dashboard;
+mod deliveries;
 mod deploys;
 mod envelope;
 pub mod error;
@@ -11,6 +12,7 @@ mod idempotent;
 mod metrics;
 pub mod peer;
 pub mod routes;
+mod secrets;
 pub mod server;
 mod session;
 mod webhooks;

@@ -5,7 +5,7 @@ use actix_web::web;
 
 pub use crate::domain::access::Scope;
 
-use super::{dashboard, deploys, gate, health, metrics, session, webhooks};
+use super::{dashboard, deliveries, deploys, gate, health, metrics, secrets, session, webhooks};
 
 /// Who may use a route. The default is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,6 +61,16 @@ pub fn table() -> Vec<Route> {
         }),
         route("GET", "/api/v1/environments/{environment}/gate/rollback", With(Scope::Gate), || {
             web::get().to(gate::rollback)
+        }),
+        route("GET", "/api/v1/deliveries", With(Scope::Read), || web::get().to(deliveries::list)),
+        route("GET", "/api/v1/deliveries/{id}", With(Scope::Read), || web::get().to(deliveries::show)),
+        route("GET", "/api/v1/secrets", With(Scope::Read), || web::get().to(secrets::list)),
+        route("POST", "/api/v1/secrets", With(Scope::Admin), || web::post().to(secrets::add)),
+        route("POST", "/api/v1/secrets/{source}/{mode}/product", With(Scope::Deploy), || {
+            web::post().to(secrets::report)
+        }),
+        route("POST", "/api/v1/secrets/{source}/{mode}/{action}", With(Scope::Admin), || {
+            web::post().to(secrets::change)
         }),
         route("POST", "/webhooks/{source}", Public, || web::post().to(webhooks::receive)),
     ]

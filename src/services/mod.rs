@@ -5,7 +5,6 @@ pub mod alerting;
 pub mod context;
 pub mod gate;
 pub mod idempotency;
-pub mod outbox;
 pub mod secrets;
 pub mod targets;
 pub mod verification;

@@ -236,16 +236,7 @@ fn judge(entries: Vec<Entry>, problems: &mut Vec<String>) -> Vec<(Entry, Value)>
                 let value = Value::new(Some(&entry.origin), kind);
                 kept.push((entry, value));
             }
-            Err(wanted) => {
-                problems.push(refusal(&entry, field, &wanted));
-                // What it belongs to was still named, and the rest of it is still judged.
-                entry.path.pop();
-                if kept.iter().all(|(other, _)| !other.path.starts_with(&entry.path)) {
-                    let value = Value::new(Some(&entry.origin), Map::<String, Value>::new());
-                    entry.value = Written::EmptyTable;
-                    kept.push((entry, value));
-                }
-            }
+            Err(wanted) => problems.push(refusal(&entry, field, &wanted)),
         }
     }
     kept
@@ -262,9 +253,7 @@ fn refusal(entry: &Entry, field: &Field, wanted: &str) -> String {
         Written::Typed(other) => format!(", not {other}"),
         Written::EmptyTable => ", not a table".into(),
     };
-    let (wanted, guess) = wanted.split_once(';').unwrap_or((wanted, ""));
-    let guess = if guess.is_empty() { String::new() } else { format!(";{guess}") };
-    format!("{path} ({origin}) must be {wanted}{written}{guess}")
+    format!("{path} ({origin}) must be {wanted}{written}")
 }
 
 /// The value as the field's kind, or what it should have been.

@@ -3,11 +3,5 @@
 mod support;
 mod target;
 
-mod access;
-mod alerts;
 mod harness;
-mod layering;
-mod server;
-mod settings;
-mod store_core;
 mod webhooks;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 pub use bootstrap::{Started, start};
 pub use keyring::{Keyring, Unsealable};
-pub(crate) use operations::apply;
 pub use operations::{Operation, Outcome, Who, add, confirm_product, give_up, plan_rotation, run};
+pub(crate) use operations::{apply, audit};
 pub(crate) use signals::{compromised_signal, key, nearby, stale_signal, subject};
 pub use status::{RotationView, SlotView, VersionView, status};
 pub use upkeep::upkeep;

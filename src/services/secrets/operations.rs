@@ -294,7 +294,7 @@ pub(crate) async fn apply(
     Ok(())
 }
 
-async fn audit(
+pub(crate) async fn audit(
     ctx: &Context,
     tx: &mut Tx,
     actor: &str,

@@ -21,7 +21,8 @@ use crate::services::{Context, alerting};
 use crate::settings::OverduePolicy;
 use crate::store::deliveries::{NewDelivery, NewEvent};
 use crate::store::quarantine::Kept;
-use crate::store::{StoreError, Tx, deliveries, quarantine, rotations, secrets};
+use crate::store::relays::NewRelay;
+use crate::store::{StoreError, Tx, deliveries, quarantine, relays, rotations, secrets};
 
 /// How long refused bodies wait for the right secret.
 const KEEP_FOR: SignedDuration = SignedDuration::from_hours(24 * 7);
@@ -187,6 +188,7 @@ async fn store_events(
 
     let mut rows = Vec::with_capacity(items.len());
     let mut bodies = Vec::new();
+    let mut relays = Vec::new();
     for ((item, judged), head) in items.iter().zip(judged).zip(&heads) {
         let received = &item.received;
         let mut row = row_of(item, judged, *head);
@@ -196,6 +198,7 @@ async fn store_events(
                 Some(event) => {
                     row.event = Some((*event).clone());
                     keep = true;
+                    relays.extend(relay_of(ctx, item, judged, event));
                 }
                 None => {
                     row.duplicate = true;
@@ -218,7 +221,24 @@ async fn store_events(
         rows.push(NewDelivery { row, standing, sender: &received.sender });
     }
     deliveries::insert_bodies(tx, &bodies).await?;
+    relays::insert(tx, &relays).await?;
     deliveries::insert_deliveries(tx, &rows).await
+}
+
+/// What is passed on to the product: new, genuine and meant for it.
+fn relay_of(ctx: &Context, item: &Item, judged: &Judged, event: &EventId) -> Option<NewRelay> {
+    let received = &item.received;
+    ctx.settings.webhooks.sources.get(&received.source)?.product_url.as_ref()?;
+    if matches!(judged.disposition.class, Class::TestOnLive | Class::UnexpectedStore) {
+        return None;
+    }
+    Some(NewRelay {
+        delivery: received.id.clone(),
+        source: received.source.clone(),
+        event: event.clone(),
+        version: judged.version.as_ref()?.id.clone(),
+        at: received.at,
+    })
 }
 
 /// The event of an accepted delivery; a refused one has none, however well it reads.

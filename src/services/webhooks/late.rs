@@ -11,7 +11,8 @@ use crate::services::Context;
 use crate::services::secrets::Keyring;
 use crate::store::deliveries::NewEvent;
 use crate::store::quarantine::Kept;
-use crate::store::{StoreError, deliveries, meta, quarantine, secrets};
+use crate::store::relays::NewRelay;
+use crate::store::{StoreError, deliveries, meta, quarantine, relays, secrets};
 
 /// Bodies looked at in one activation; the next one goes on.
 const AT_ONCE: u32 = 1000;
@@ -83,6 +84,11 @@ async fn accept(
     let event_id = if inserted.contains(event.id.as_str()) {
         let sealed = keyring.seal(&*ctx.entropy, kept.delivery.as_str(), body);
         deliveries::insert_bodies(&mut tx, &[(kept.delivery.clone(), sealed)]).await?;
+        if ctx.settings.webhooks.sources.get(&kept.source).is_some_and(|s| s.product_url.is_some()) {
+            let (delivery, source) = (kept.delivery.clone(), kept.source.clone());
+            let (event, version) = (event.id.clone(), version.clone());
+            relays::insert(&mut tx, &[NewRelay { delivery, source, event, version, at: now }]).await?;
+        }
         Some(event.id.clone())
     } else {
         deliveries::count_duplicate(&mut tx, &kept.source, &head.dedup_key()).await?.map(|(id, _)| id)

@@ -6,6 +6,7 @@
 mod batch;
 mod keys;
 mod late;
+mod passing;
 mod signals;
 mod upkeep;
 mod writer;
@@ -17,7 +18,9 @@ use std::sync::Arc;
 use governor::{DefaultKeyedRateLimiter, Quota};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub use keys::KeysError;
 pub use late::verify_again;
+pub use passing::{PassingError, pass_on, probe, replay};
 pub use upkeep::upkeep;
 
 use crate::domain::clock::Timestamp;
@@ -26,6 +29,7 @@ use crate::domain::ids::DeliveryId;
 use crate::domain::signature::{self, HeaderProblem, parse_header};
 use crate::services::Context;
 use crate::services::secrets::{Keyring, SharedKeyring};
+use crate::store::deliveries;
 use keys::KeyCache;
 
 /// Memory for bodies that are still arriving, over all requests.
@@ -169,6 +173,13 @@ impl Ingest {
             check,
         }
     }
+}
+
+/// The body of a delivery as it was received; `None` where it was not kept.
+pub async fn body_of(ctx: &Context, id: &DeliveryId) -> Result<Option<Vec<u8>>, keys::KeysError> {
+    let sealed = deliveries::get_body(&mut *ctx.db.reader().await?, id).await?;
+    let Some((id, sealed)) = sealed else { return Ok(None) };
+    Ok(Some(Keyring::new(&ctx.keys).unseal(id.as_str(), &sealed)?.to_vec()))
 }
 
 /// Whether the sender proved nothing: only then does it count against its address.

@@ -1,0 +1,151 @@
+//! Rows of deliveries on their way to the product.
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use super::StoreError;
+use super::dialect::{pieces, values};
+use crate::domain::clock::{Timestamp, from_micros, to_micros};
+use crate::domain::ids::{DeliveryId, EventId, SecretVersionId};
+
+/// One delivery to pass on.
+#[derive(Debug, Clone)]
+pub struct NewRelay {
+    pub delivery: DeliveryId,
+    pub source: String,
+    pub event: EventId,
+    pub version: SecretVersionId,
+    pub at: Timestamp,
+}
+
+/// A due delivery, claimed.
+#[derive(Debug, Clone)]
+pub struct Due {
+    pub delivery: DeliveryId,
+    pub source: String,
+    pub version: SecretVersionId,
+    pub event_name: String,
+    /// This try counted.
+    pub attempts: u32,
+}
+
+/// Where the relay of a delivery stands.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct RelayState {
+    pub state: String,
+    pub attempts: u32,
+    pub next_at: Option<Timestamp>,
+    pub last_status: Option<u16>,
+    pub last_error: Option<String>,
+}
+
+/// Queues deliveries; an event that is queued already stays as it is.
+pub async fn insert(c: &mut AnyConnection, relays: &[NewRelay]) -> Result<(), StoreError> {
+    for piece in pieces(relays) {
+        let text = format!(
+            "INSERT INTO relays (delivery_id, source, event_id, version_id, created_at, next_at, state)
+             VALUES {} ON CONFLICT DO NOTHING",
+            values(piece.len(), 7)
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
+        for relay in piece {
+            query = query
+                .bind(relay.delivery.as_str().to_owned())
+                .bind(relay.source.clone())
+                .bind(relay.event.as_str().to_owned())
+                .bind(relay.version.as_str().to_owned())
+                .bind(to_micros(relay.at))
+                .bind(to_micros(relay.at))
+                .bind("queued");
+        }
+        query.execute(&mut *c).await?;
+    }
+    Ok(())
+}
+
+/// Claims due deliveries until `lease_until`, so that a process that dies gives them back by itself.
+pub async fn claim_due(
+    c: &mut AnyConnection,
+    skip_locked: &str,
+    now: Timestamp,
+    lease_until: Timestamp,
+    limit: u32,
+) -> Result<Vec<Due>, StoreError> {
+    let text = format!(
+        "UPDATE relays SET next_at = $1, attempts = attempts + 1, last_at = $2
+         WHERE delivery_id IN (SELECT delivery_id FROM relays WHERE next_at <= $2
+                               ORDER BY next_at, delivery_id LIMIT $3{skip_locked})
+         RETURNING delivery_id, source, version_id, attempts,
+                   (SELECT e.event_name FROM webhook_events e WHERE e.id = relays.event_id) AS event_name"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(to_micros(lease_until))
+        .bind(to_micros(now))
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await?;
+    rows.iter().map(read_due).collect()
+}
+
+/// Writes the end of an attempt: over where `next_at` is absent.
+pub async fn finish(
+    c: &mut AnyConnection,
+    delivery: &DeliveryId,
+    state: &str,
+    next_at: Option<Timestamp>,
+    (status, error): (Option<u16>, Option<&str>),
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE relays SET state = $1, next_at = $2, last_status = $3, last_error = $4 WHERE delivery_id = $5",
+    )
+    .bind(state)
+    .bind(next_at.map(to_micros))
+    .bind(status.map(i64::from))
+    .bind(error.map(str::to_owned))
+    .bind(delivery.as_str())
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Starts over; false where the delivery was never queued.
+pub async fn requeue(
+    c: &mut AnyConnection,
+    delivery: &DeliveryId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let done =
+        sqlx::query("UPDATE relays SET state = 'queued', next_at = $1, attempts = 0 WHERE delivery_id = $2")
+            .bind(to_micros(now))
+            .bind(delivery.as_str())
+            .execute(c)
+            .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub async fn get(c: &mut AnyConnection, delivery: &DeliveryId) -> Result<Option<RelayState>, StoreError> {
+    let row = sqlx::query("SELECT * FROM relays WHERE delivery_id = $1")
+        .bind(delivery.as_str())
+        .fetch_optional(c)
+        .await?;
+    row.map(|row| {
+        Ok(RelayState {
+            state: row.try_get("state")?,
+            attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(0),
+            next_at: row.try_get::<Option<i64>, _>("next_at")?.map(from_micros),
+            last_status: row.try_get::<Option<i64>, _>("last_status")?.and_then(|s| u16::try_from(s).ok()),
+            last_error: row.try_get("last_error")?,
+        })
+    })
+    .transpose()
+}
+
+fn read_due(row: &AnyRow) -> Result<Due, StoreError> {
+    Ok(Due {
+        delivery: DeliveryId::from_text(row.try_get::<String, _>("delivery_id")?),
+        source: row.try_get("source")?,
+        version: SecretVersionId::from_text(row.try_get::<String, _>("version_id")?),
+        event_name: row.try_get::<Option<String>, _>("event_name")?.unwrap_or_default(),
+        attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(0),
+    })
+}
