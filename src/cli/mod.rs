@@ -3,10 +3,13 @@
 //! Exit codes: 0 go, 1 stop, 2 usage or configuration, 3 could not be measured, 4 still verifying,
 //! 5 superseded, cancelled or unknown, 6 server unreachable, 7 token refused, 130 interrupted.
 
+mod baseline_file;
+mod check;
 pub mod common;
 mod config;
 pub mod output;
 mod secret;
+mod report;
 mod serve;
 mod token;
 mod webhook;
@@ -29,6 +32,8 @@ struct Cli {
 /// One variant for each command; each file holds its `Args` and `run`.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run check suites once and say what holds
+    Check(check::CheckArgs),
     /// Run the server: API, webhooks, pages and the scheduled work
     Serve(serve::ServeArgs),
     /// Check and show the settings
@@ -67,6 +72,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn dispatch(command: Command, out: &mut Output) -> ExitCode {
     let result: anyhow::Result<u8> = match command {
+        Command::Check(args) => check::run(args, out).await,
         Command::Serve(args) => serve::run(args, out).await,
         Command::Config(args) => config::run(&args, out),
         Command::Token(args) => token::run(args, out).await,

@@ -6,6 +6,7 @@ pub mod context;
 pub mod gate;
 pub mod idempotency;
 pub mod secrets;
+pub mod suites;
 pub mod targets;
 pub mod verification;
 pub mod webhooks;

@@ -9,13 +9,17 @@ use super::kinds::Section;
 use super::problems::{Mark, Problems};
 use super::read::{read, unknown};
 use super::tree::{Entry, Node, Value};
-use super::{Suite, SuiteError};
+use super::{EMBEDDED, Suite, SuiteError};
 use crate::domain::measure::TableName;
 
 /// Reads what `load` was given, in a stable order.
 pub fn paths(paths: &[PathBuf]) -> Result<Vec<Suite>, SuiteError> {
     let mut loader = Loader::default();
     for path in paths {
+        if let Some(name) = path.to_str().and_then(|path| path.strip_prefix("embedded:")) {
+            loader.embedded(name);
+            continue;
+        }
         match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => loader.folder(path),
             Ok(_) => loader.file(path),
@@ -43,6 +47,16 @@ struct Loader {
 impl Loader {
     fn finish(self) -> Result<Vec<Suite>, SuiteError> {
         if self.problems.is_empty() { Ok(self.suites) } else { Err(SuiteError { problems: self.problems }) }
+    }
+
+    fn embedded(&mut self, name: &str) {
+        match EMBEDDED.iter().find(|(known, _)| *known == name) {
+            Some((_, source)) => self.text(&format!("embedded:{name}"), source, None),
+            None => {
+                let names: Vec<&str> = EMBEDDED.iter().map(|(name, _)| *name).collect();
+                self.problems.push(format!("embedded:{name}: {}", unknown("suite", name, &names)));
+            }
+        }
     }
 
     fn unreadable(&mut self, path: &Path, error: &std::io::Error) {

@@ -42,7 +42,7 @@ fn headline(count: usize) -> String {
     }
 }
 
-/// Loads files and folders (`*.yaml`, `*.yml`, recursively, sorted). Keys are unique over all of them.
+/// Loads files, folders (`*.yaml`, `*.yml`, recursively, sorted) and `embedded:NAME`. Keys are unique over all of them.
 pub fn load(paths: &[PathBuf]) -> Result<Vec<Suite>, SuiteError> {
     load::paths(paths)
 }

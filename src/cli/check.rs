@@ -1,0 +1,261 @@
+//! `deploywatch check`: run suites once against a database, and say what holds.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Output;
+use super::baseline_file::BaselineFile;
+use super::common::SettingsArgs;
+use super::report::{self, FailOn, Format, Report, Row};
+use crate::domain::check::Check;
+use crate::domain::evaluate::{BaselineFor, SlotFacts, evaluate};
+use crate::domain::measurement::{MeasureError, Measurement};
+use crate::services::suites::{self, SuitesError};
+use crate::settings::{Environment, Purpose, RowSecurity, Settings};
+use crate::system::{SystemClock, SystemEntropy};
+use crate::target::{Params, Scan, ScanRequest, Target, TargetOptions};
+
+/// Run check suites once and say what holds.
+///
+/// Ends with 0 when everything holds or only warns, 1 when a critical check failed, 2 when the command or a
+/// file is wrong, 3 when a critical check could not be measured.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Suites, or folders of them; `embedded:agentzero` names one inside the program
+    paths: Vec<PathBuf>,
+    /// The database to look at, postgres://… or sqlite:PATH; else DATABASE_URL or the settings
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// The environment of the settings to look at
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// From which severity on a failing check ends the command with 1
+    #[arg(long, value_enum, default_value_t)]
+    fail_on: FailOn,
+    /// Compare with a baseline that `--save-baseline` wrote
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Write what was measured, to compare with later
+    #[arg(long, value_name = "FILE")]
+    save_baseline: Option<PathBuf>,
+    /// Read every table, also where a constraint proves that nothing can be wrong
+    #[arg(long)]
+    no_proofs: bool,
+    /// Show the statements, what shares one, and what was proved instead of read
+    #[arg(long)]
+    explain: bool,
+}
+
+pub async fn run(args: CheckArgs, out: &mut Output) -> anyhow::Result<u8> {
+    let settings = args.settings.load(Purpose::Command, out)?.settings;
+    let place = Place::of(&args, &settings)?;
+    let mut baseline = match &args.baseline {
+        Some(path) => Some(BaselineFile::read(path)?),
+        None => None,
+    };
+    let digest_key = match &baseline {
+        Some(file) => file.digest_key,
+        None => BaselineFile::new_key(&SystemEntropy),
+    };
+    let target = Target::new(place.options(&settings, !args.no_proofs, digest_key));
+    if target.engine().is_none() {
+        anyhow::bail!(
+            "the database URL names no engine that is known; write postgres://USER:PASSWORD@HOST:PORT/DATABASE \
+             or sqlite:PATH"
+        );
+    }
+    let paths = if args.paths.is_empty() { place.suites.clone() } else { args.paths.clone() };
+    let suites = match suites::fitting(&target, &paths).await {
+        Ok(suites) => suites,
+        Err(SuitesError::Unreachable(error)) => return Ok(unreachable(&error.error, out)),
+        Err(error) => return Err(error.into()),
+    };
+    let checks: Vec<Arc<Check>> = suites.into_iter().flat_map(|suite| suite.checks).map(Arc::new).collect();
+    let request = ScanRequest {
+        checks: checks.clone(),
+        params: Params {
+            environment: place.name.clone(),
+            baseline_at: baseline.as_ref().map(|file| file.captured_at),
+            ..Params::default()
+        },
+        carry: None,
+    };
+    let progress = spinner(&args, checks.len());
+    let scanned = target.scan(&request).await;
+    progress.finish_and_clear();
+    let report = match &scanned {
+        Ok(scan) => {
+            if let Some(path) = &args.save_baseline {
+                BaselineFile::of(scan, &place.name, digest_key).write(path)?;
+                out.note(&format!("the baseline was written to {}", path.display()));
+            }
+            assemble(&place.name, &checks, scan, baseline.take())
+        }
+        // Machines get the whole table, each check with the error; a person gets it once.
+        Err(error) if args.format != Format::Text => failed(&place.name, &checks, &error.error),
+        Err(error) => return Ok(unreachable(&error.error, out)),
+    };
+    if args.explain {
+        report::explain(&report, out);
+    }
+    report::print(&report, args.format, args.fail_on, out);
+    Ok(report.exit_code(args.fail_on))
+}
+
+/// Which database, under which name, with which suites.
+struct Place {
+    name: String,
+    url: SecretString,
+    suites: Vec<PathBuf>,
+    environment: Option<Environment>,
+}
+
+impl Place {
+    fn of(args: &CheckArgs, settings: &Settings) -> anyhow::Result<Self> {
+        let names = || settings.environments.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let named = match &args.environment {
+            Some(name) => Some(settings.environments.get_key_value(name).with_context(|| {
+                match settings.environments.len() {
+                    0 => format!("there is no environment `{name}`, since the settings have none at all"),
+                    _ => format!("there is no environment `{name}` in the settings; there are: {}", names()),
+                }
+            })?),
+            None => None,
+        };
+        match (&args.database_url, named) {
+            (Some(url), named) => Ok(Self {
+                name: named.map_or("local", |(name, _)| name).to_owned(),
+                url: url.as_str().into(),
+                suites: named.map(|(_, environment)| environment.suites.clone()).unwrap_or_default(),
+                environment: named.map(|(_, environment)| environment.clone()),
+            }),
+            (None, Some((name, environment))) => Ok(Self::from_settings(name, environment)),
+            (None, None) => match settings.environments.iter().collect::<Vec<_>>().as_slice() {
+                [(name, environment)] => Ok(Self::from_settings(name, environment)),
+                [] => anyhow::bail!(
+                    "no database is named; give --database-url postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set \
+                     DATABASE_URL"
+                ),
+                _ => anyhow::bail!("say which of the environments is meant by --environment: {}", names()),
+            },
+        }
+    }
+
+    fn from_settings(name: &str, environment: &Environment) -> Self {
+        Self {
+            name: name.to_owned(),
+            url: environment.database_url.expose_secret().into(),
+            suites: environment.suites.clone(),
+            environment: Some(environment.clone()),
+        }
+    }
+
+    fn options(&self, settings: &Settings, proofs: bool, digest_key: [u8; 32]) -> TargetOptions {
+        let scan = &settings.scan;
+        let own = self.environment.as_ref();
+        TargetOptions {
+            ca_file: own.and_then(|environment| environment.ca_file.clone()),
+            row_security_off: own.is_none_or(|environment| environment.row_security == RowSecurity::Off),
+            budget: Duration::from_secs(scan.budget_seconds.into()),
+            statement_timeout: Duration::from_secs(scan.statement_timeout_seconds.into()),
+            lock_timeout: Duration::from_millis(scan.lock_timeout_millis.into()),
+            connections: scan.connections,
+            max_cost: scan.max_cost,
+            proofs,
+            digest_key,
+            ..TargetOptions::new(self.url.clone())
+        }
+    }
+}
+
+fn unreachable(error: &MeasureError, out: &mut Output) -> u8 {
+    out.error(&format!("nothing could be measured: {error}"));
+    if let Some(hint) = &error.hint {
+        out.note(&format!("  {hint}"));
+    }
+    3
+}
+
+fn assemble(environment: &str, checks: &[Arc<Check>], scan: &Scan, baseline: Option<BaselineFile>) -> Report {
+    let slot = SlotFacts { slot_at: scan.as_of, observed_at: scan.as_of, confirm: false, finished_at: None };
+    let rows = checks
+        .iter()
+        .zip(&scan.measurements)
+        .map(|(check, measurement)| {
+            let before = baseline.as_ref().and_then(|file| file.measurement(check.key()));
+            let before = before.map_or(BaselineFor::Missing, BaselineFor::Usable);
+            Row {
+                policy: check.policy.clone(),
+                observation: evaluate(&check.policy, measurement, before, slot),
+            }
+        })
+        .collect();
+    Report {
+        environment: environment.to_owned(),
+        server: Some(scan.server.clone()),
+        as_of: Some(scan.as_of),
+        baseline_at: baseline.map(|file| file.captured_at),
+        duration: scan.duration,
+        statements: scan.statements,
+        rows: report::sorted(rows),
+    }
+}
+
+/// Every check with the one error that kept all of them from being measured.
+fn failed(environment: &str, checks: &[Arc<Check>], error: &MeasureError) -> Report {
+    let now = crate::domain::clock::Clock::now(&SystemClock);
+    let slot = SlotFacts { slot_at: now, observed_at: now, confirm: false, finished_at: None };
+    let rows = checks
+        .iter()
+        .map(|check| {
+            let measurement = Measurement {
+                key: check.key().clone(),
+                definition_hash: check.policy.definition_hash.clone(),
+                result: Err(error.clone()),
+                duration_ms: 0,
+                carried: false,
+                proved: None,
+                isolated: false,
+                statement: None,
+            };
+            Row {
+                policy: check.policy.clone(),
+                observation: evaluate(&check.policy, &measurement, BaselineFor::Missing, slot),
+            }
+        })
+        .collect();
+    Report {
+        environment: environment.to_owned(),
+        server: None,
+        as_of: None,
+        baseline_at: None,
+        duration: Duration::ZERO,
+        statements: 0,
+        rows: report::sorted(rows),
+    }
+}
+
+/// Moves on a terminal while a person waits, and is not there otherwise.
+fn spinner(args: &CheckArgs, checks: usize) -> indicatif::ProgressBar {
+    if args.format != Format::Text || !std::io::stderr().is_terminal() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let style = indicatif::ProgressStyle::with_template("{spinner} measuring {msg} … {elapsed}")
+        .unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner());
+    let noun = if checks == 1 { "check" } else { "checks" };
+    let bar =
+        indicatif::ProgressBar::new_spinner().with_style(style).with_message(format!("{checks} {noun}"));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
