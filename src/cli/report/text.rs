@@ -65,7 +65,7 @@ fn table(report: &Report, out: &mut Output) {
         }
     }
     for (index, line) in table.lines().enumerate() {
-        let line = line.trim_end();
+        let line = line.strip_prefix(' ').unwrap_or(&line).trim_end();
         match index.checked_sub(1).and_then(|index| report.rows.get(index)) {
             Some(row) => {
                 let status = status(row);
@@ -174,6 +174,9 @@ pub fn summary(report: &Report) -> String {
             count if outcome == Outcome::Pass && proved > 0 => {
                 parts.push(format!("{count} passed ({proved} proved by constraints)"));
             }
+            count if outcome == Outcome::Skipped && without_baseline(report) => {
+                parts.push(format!("{count} skipped (nothing to compare with; see --save-baseline)"));
+            }
             count => parts.push(format!("{count} {word}")),
         }
     }
@@ -185,4 +188,8 @@ pub fn summary(report: &Report) -> String {
         report.statements,
         report.duration.as_secs_f64()
     )
+}
+
+fn without_baseline(report: &Report) -> bool {
+    report.rows.iter().any(|row| row.observation.reason == "skipped.no_baseline")
 }
