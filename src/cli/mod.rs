@@ -7,6 +7,7 @@ mod baseline_file;
 mod check;
 pub mod common;
 mod config;
+mod doctor;
 pub mod output;
 mod report;
 mod secret;
@@ -38,6 +39,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Check and show the settings
     Config(config::ConfigArgs),
+    /// Look at every dependency and say what to do about what is wrong
+    Doctor(doctor::DoctorArgs),
     /// Make, list and revoke the tokens that callers authenticate with
     Token(token::TokenArgs),
     /// Print the JSON Schema of a check suite
@@ -75,6 +78,7 @@ async fn dispatch(command: Command, out: &mut Output) -> ExitCode {
         Command::Check(args) => check::run(args, out).await,
         Command::Serve(args) => serve::run(args, out).await,
         Command::Config(args) => config::run(&args, out),
+        Command::Doctor(args) => doctor::run(args, out).await,
         Command::Token(args) => token::run(args, out).await,
         Command::Schema => {
             out.line(crate::suite::json_schema().trim_end());
