@@ -85,7 +85,9 @@ async fn guarded(ctx: &Context) -> Finding {
     let result = match access::any_token(ctx).await {
         Err(error) => Err(error.to_string()),
         Ok(true) => Ok("callers need a token".into()),
-        Ok(false) if listen.ip().is_loopback() => Ok("no token exists, so that callers on this machine need none".into()),
+        Ok(false) if listen.ip().is_loopback() => {
+            Ok("no token exists, so that callers on this machine need none".into())
+        }
         Ok(false) => Err(format!(
             "no token exists and {listen} is reachable from other machines; run `deploywatch token create --name ci \
              --scope deploy --scope gate`"
@@ -123,12 +125,16 @@ async fn mail(settings: &Settings) -> Finding {
     let result = match email.transport {
         EmailTransport::Directory => Ok(format!("written to {}", email.directory.display())),
         EmailTransport::Memory => Ok("kept in memory".into()),
-        EmailTransport::Smtp if email.smtp.host.is_empty() => Ok("not configured, and nothing is watched".into()),
+        EmailTransport::Smtp if email.smtp.host.is_empty() => {
+            Ok("not configured, and nothing is watched".into())
+        }
         EmailTransport::Smtp => {
             let server = format!("{}:{}", email.smtp.host, email.smtp.port);
             match tokio::time::timeout(PATIENCE, TcpStream::connect(&server)).await {
                 Ok(Ok(_)) => Ok(format!("{server} takes connections")),
-                Ok(Err(error)) => Err(format!("{server} cannot be reached: {error}; check email.smtp.host and port")),
+                Ok(Err(error)) => {
+                    Err(format!("{server} cannot be reached: {error}; check email.smtp.host and port"))
+                }
                 Err(_) => Err(format!("{server} did not answer within 5 s; is a firewall in the way?")),
             }
         }
@@ -150,7 +156,9 @@ async fn server(settings: &Settings) -> Finding {
         client.get(&url).send().await
     };
     let result = match asked.await {
-        Ok(answer) if answer.status().is_success() => Ok(format!("ready at {}", SocketAddr::new(local, listen.port()))),
+        Ok(answer) if answer.status().is_success() => {
+            Ok(format!("ready at {}", SocketAddr::new(local, listen.port())))
+        }
         Ok(answer) => Err(format!("it is not ready: {}", answer.text().await.unwrap_or_default())),
         Err(_) => Err(format!("nothing answers at {url}; start it with `deploywatch serve`")),
     };
