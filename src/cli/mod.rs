@@ -7,8 +7,12 @@ mod baseline_file;
 mod check;
 pub mod common;
 mod config;
+mod deploy;
 mod doctor;
+mod gate;
+mod gate_report;
 pub mod output;
+mod remote;
 mod report;
 mod secret;
 mod serve;
@@ -37,6 +41,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Run the server: API, webhooks, pages and the scheduled work
     Serve(serve::ServeArgs),
+    /// Announce releases and look at them
+    Deploy(deploy::DeployArgs),
+    /// Ask whether a release is good: go or stop, with the reason
+    Gate(gate::GateArgs),
     /// Check and show the settings
     Config(config::ConfigArgs),
     /// Look at every dependency and say what to do about what is wrong
@@ -77,6 +85,8 @@ async fn dispatch(command: Command, out: &mut Output) -> ExitCode {
     let result: anyhow::Result<u8> = match command {
         Command::Check(args) => check::run(args, out).await,
         Command::Serve(args) => serve::run(args, out).await,
+        Command::Deploy(args) => deploy::run(args, out).await,
+        Command::Gate(args) => gate::run(args, out).await,
         Command::Config(args) => config::run(&args, out),
         Command::Doctor(args) => doctor::run(args, out).await,
         Command::Token(args) => token::run(args, out).await,

@@ -1,0 +1,173 @@
+//! The gate's answer for machines that read CI output: JUnit, GitHub's annotations, GitHub's job summary.
+
+use std::fmt::Write;
+
+use crate::api::deploys::{DeployView, FailingView};
+use crate::api::gate::GateView;
+use crate::domain::check::Severity;
+use crate::domain::gate::GateAnswer;
+use crate::domain::observation::Outcome;
+use crate::domain::verdict::CheckStanding;
+
+/// One test case for each check: fail is a failure, what could not be measured an error, a warning passes
+/// with its text.
+pub fn junit(view: &GateView) -> String {
+    let checks = view.deploy.as_ref().map(|deploy| deploy.checks.as_slice()).unwrap_or_default();
+    let cases: Vec<(Case, &CheckStanding)> = checks.iter().map(|check| (case(check), check)).collect();
+    let count = |wanted: Case| cases.iter().filter(|(case, _)| *case == wanted).count();
+    let name = view.deploy.as_ref().map_or_else(|| "deploywatch".to_owned(), title);
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
+    let _ = writeln!(
+        xml,
+        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">",
+        escape(&name),
+        cases.len(),
+        count(Case::Failure),
+        count(Case::Error),
+        count(Case::Skipped)
+    );
+    for (case, check) in cases {
+        let _ = write!(
+            xml,
+            "    <testcase classname=\"{}\" name=\"{}\">",
+            escape(check.severity.as_str()),
+            escape(check.key.as_str())
+        );
+        let message = escape(&check.message);
+        let _ = match case {
+            Case::Failure => write!(xml, "<failure message=\"{message}\"/>"),
+            Case::Error => write!(xml, "<error message=\"{message}\"/>"),
+            Case::Skipped => write!(xml, "<skipped message=\"{message}\"/>"),
+            Case::Pass => write!(xml, "<system-out>{message}</system-out>"),
+        };
+        xml.push_str("</testcase>\n");
+    }
+    xml.push_str("  </testsuite>\n</testsuites>\n");
+    xml
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Case {
+    Pass,
+    Failure,
+    Error,
+    Skipped,
+}
+
+fn case(check: &CheckStanding) -> Case {
+    match check.last {
+        _ if check.breached && check.enforced => Case::Failure,
+        Some(Outcome::Fail) if check.enforced => Case::Failure,
+        Some(Outcome::Error | Outcome::NoData | Outcome::Missed) => Case::Error,
+        Some(Outcome::Skipped) | None => Case::Skipped,
+        Some(Outcome::Pass | Outcome::Warn | Outcome::Fail) => Case::Pass,
+    }
+}
+
+/// GitHub's workflow commands: one line for each failing check, or for the answer where it is not a go.
+pub fn annotations(view: &GateView) -> Vec<String> {
+    let failing = view.deploy.as_ref().map(|deploy| deploy.failing.as_slice()).unwrap_or_default();
+    let mut lines: Vec<String> = failing
+        .iter()
+        .map(|check| {
+            let level = if check.severity == Severity::Critical { "error" } else { "warning" };
+            command(level, &check.title, &sentence(check))
+        })
+        .collect();
+    if lines.is_empty() && view.answer != GateAnswer::Go {
+        let text = view.reasons.first().map_or("no reason given", |reason| reason.message.as_str());
+        let level = if view.answer == GateAnswer::Stop { "error" } else { "warning" };
+        lines.push(command(level, &format!("deploywatch: {}", view.answer.as_str()), text));
+    }
+    lines
+}
+
+fn command(level: &str, title: &str, text: &str) -> String {
+    // Newlines and percent signs end or change a workflow command.
+    let data = |s: &str| s.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |s: &str| data(s).replace(':', "%3A").replace(',', "%2C");
+    format!("::{level} title={}::{}", property(title), data(text))
+}
+
+/// Markdown for the page of the run.
+pub fn summary(view: &GateView) -> String {
+    let mut text = format!("### deploywatch: {}\n\n", view.answer.as_str());
+    if let Some(deploy) = &view.deploy {
+        let _ = writeln!(text, "{}\n", cell(&title(deploy)));
+        if !deploy.failing.is_empty() {
+            text.push_str("| check | value | before | since |\n| --- | --- | --- | --- |\n");
+            for check in &deploy.failing {
+                let _ = writeln!(
+                    text,
+                    "| {} | {} | {} | {} |",
+                    cell(&check.title),
+                    cell(&check.message),
+                    cell(check.before.as_deref().unwrap_or("-")),
+                    cell(check.since.as_deref().unwrap_or("-"))
+                );
+            }
+            text.push('\n');
+        }
+        if let Some(url) = &deploy.url {
+            let _ = writeln!(text, "[Look at the deploy]({url})\n");
+        }
+    }
+    for reason in view.reasons.iter().filter(|reason| reason.code != "breached") {
+        let _ = writeln!(text, "- {}", cell(&reason.message));
+    }
+    text.push('\n');
+    text
+}
+
+fn sentence(check: &FailingView) -> String {
+    let mut text = check.message.clone();
+    if let Some(before) = &check.before {
+        let _ = write!(text, "; before the deploy: {before}");
+    }
+    if let Some(since) = &check.since {
+        let _ = write!(text, "; since {since}");
+    }
+    if let Some(runbook) = &check.runbook {
+        let _ = write!(text, "; runbook: {runbook}");
+    }
+    text
+}
+
+fn title(deploy: &DeployView) -> String {
+    format!("{} in {}", deploy.version, deploy.environment)
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")
+}
+
+fn escape(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '&' => "&amp;".to_owned(),
+            '<' => "&lt;".to_owned(),
+            '>' => "&gt;".to_owned(),
+            '"' => "&quot;".to_owned(),
+            // XML 1.0 has no other control characters, not even as references.
+            '\n' | '\t' => " ".to_owned(),
+            c if c.is_control() => String::new(),
+            c => c.to_string(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workflow_command_cannot_be_broken_out_of() {
+        let line = command("error", "a:b,c", "100% gone\n::set-output name=x::y");
+        assert_eq!(line, "::error title=a%3Ab%2Cc::100%25 gone%0A::set-output name=x::y");
+    }
+
+    #[test]
+    fn what_goes_into_xml_is_xml() {
+        assert_eq!(escape("a<b> & \"c\"\n\u{1}d"), "a&lt;b&gt; &amp; &quot;c&quot; d");
+    }
+}
