@@ -11,6 +11,7 @@ mod deploy;
 mod doctor;
 mod gate;
 mod gate_report;
+mod demo;
 pub mod output;
 mod remote;
 mod report;
@@ -58,6 +59,8 @@ enum Command {
     Secret(secret::SecretArgs),
     /// List, show, replay and send webhook deliveries
     Webhook(webhook::WebhookArgs),
+    /// Play the whole product on sample data: no database, no mail server, no configuration
+    Demo(demo::DemoArgs),
     /// Print the version
     Version,
 }
@@ -96,6 +99,7 @@ async fn dispatch(command: Command, out: &mut Output) -> ExitCode {
         }
         Command::Secret(args) => secret::run(args, out).await,
         Command::Webhook(args) => webhook::run(args, out).await,
+        Command::Demo(args) => demo::run(args, out).await,
         Command::Version => {
             out.line(env!("CARGO_PKG_VERSION"));
             Ok(0)

@@ -25,6 +25,9 @@ pub fn source(slot: &SlotView, (total, refused): (u64, u64), now: Timestamp) -> 
     SourceRow {
         name: format!("{}, {}", slot.source, slot.mode),
         badge: match (slot.health.as_str(), rotation) {
+            ("ok", _) if versions.iter().any(|version| version.state == StateName::Overdue) => {
+                Badge::warn("an old secret is overdue")
+            }
             ("ok", _) => Badge::good("in order"),
             ("stale", _) if slot.failing_since.is_some() => Badge::bad("signatures fail"),
             ("stale", _) => Badge::bad("stale secret in use"),

@@ -229,7 +229,8 @@ fn row(check: &CheckStanding, runs: &[Observation], now: Timestamp) -> CheckRow 
         note: (!notes.is_empty()).then(|| notes.join(", ")),
         sentence: sentence + &since,
         runbook: check.runbook.clone().filter(|link| is_web(link)),
-        numbers: numbers(check),
+        // A calm sentence says its number already.
+        numbers: if rank(&badge) == 3 { Vec::new() } else { numbers(check) },
         cells: bars::cells(runs, now),
         bar_text: bars::describe(runs, now),
         bar_caption: (
