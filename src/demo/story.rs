@@ -62,7 +62,8 @@ impl Set<'_, '_> {
         let answered = self.gate("v1.41.0").await?;
         self.narrator.gate(&answered);
         self.narrator.says("");
-        self.narrator.says("The webhook secret was rotated this morning: Lemon Squeezy signs with the new one,");
+        self.narrator
+            .says("The webhook secret was rotated this morning: Lemon Squeezy signs with the new one,");
         self.narrator.says("and the old one stays accepted for 24 hours.");
         self.order(provider::NEW_SECRET, "the new secret").await?;
         self.order(provider::OLD_SECRET, "the old one, within its overlap").await?;
@@ -75,7 +76,8 @@ impl Set<'_, '_> {
 
     async fn forgotten_rotation(&mut self) -> anyhow::Result<()> {
         self.chapter("2. An old secret still signs");
-        self.narrator.says("The overlap is over, but one of the two webhooks at Lemon Squeezy was forgotten:");
+        self.narrator
+            .says("The overlap is over, but one of the two webhooks at Lemon Squeezy was forgotten:");
         self.order(provider::NEW_SECRET, "the new secret").await?;
         self.order(provider::OLD_SECRET, "the old one, after its overlap").await?;
         self.pass(SignedDuration::from_mins(3), SMOKE_STEP).await?;
@@ -85,7 +87,8 @@ impl Set<'_, '_> {
     async fn broken_deploy(&mut self, product: &Product) -> anyhow::Result<()> {
         self.chapter("3. A deploy that loses rows without an error");
         self.start("v1.42.0").await?;
-        self.narrator.says("… the migration rebuilds user_credits through an inner join; nothing complains …");
+        self.narrator
+            .says("… the migration rebuilds user_credits through an inner join; nothing complains …");
         product.migrate_badly().await?;
         self.finish("v1.42.0").await?;
         let answered = self.gate("v1.42.0").await?;
@@ -115,8 +118,7 @@ impl Set<'_, '_> {
     /// Lets the smoke stage pass until CI has its answer.
     async fn gate(&mut self, version: &str) -> anyhow::Result<Answered> {
         self.narrator.command(&format!("deploywatch gate --version {version} --wait 15m"));
-        let question =
-            Question::Version { environment: ENVIRONMENT.to_owned(), version: version.to_owned() };
+        let question = Question::Version { environment: ENVIRONMENT.to_owned(), version: version.to_owned() };
         let policy = GatePolicy { stage: Stage::Smoke, fail_on: FailOn::Failure };
         for _ in 0..80 {
             self.step(SMOKE_STEP).await;
