@@ -4,4 +4,6 @@ mod support;
 mod target;
 
 mod harness;
+mod rotation;
+mod webhook_crash;
 mod webhooks;

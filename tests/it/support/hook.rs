@@ -6,9 +6,10 @@ use std::sync::Arc;
 use deploywatch::app::{App, Parts, Role, Ticking};
 use deploywatch::domain::clock::{ManualClock, SignedDuration};
 use deploywatch::settings::{Settings, WebhookSource};
+use deploywatch::system::SystemEntropy;
 use deploywatch::telemetry::Metrics;
 
-use super::clock::{TestEntropy, manual_clock};
+use super::clock::manual_clock;
 use super::store::TestStore;
 
 /// The secrets of the fixtures' vectors.
@@ -35,12 +36,12 @@ impl Hook {
         Self::start_with(store, &settings(store, Some(secret), previous), manual_clock()).await
     }
 
-    pub async fn start_with(store: &TestStore, settings: &Settings, clock: Arc<ManualClock>) -> Self {
-        let _ = store;
+    /// Identifiers are really random: a restart under a clock that stands still must not repeat them.
+    pub async fn start_with(_: &TestStore, settings: &Settings, clock: Arc<ManualClock>) -> Self {
         let parts = Parts {
             settings: settings.clone(),
             clock: clock.clone(),
-            entropy: Arc::new(TestEntropy::default()),
+            entropy: Arc::new(SystemEntropy),
             metrics: Metrics::default(),
             role: Role::All,
             ticking: Ticking::ByHand,

@@ -10,6 +10,7 @@ pub mod hook;
 pub mod http;
 pub mod pg;
 pub mod process;
+pub mod product;
 pub mod reaper;
 pub mod signer;
 pub mod store;

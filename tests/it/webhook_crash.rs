@@ -1,0 +1,122 @@
+//! The process is killed under load: every delivery that was answered 200 is in the store.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use deploywatch::store::{Db, deliveries};
+
+use crate::support::hook::NEW;
+use crate::support::process::Invocation;
+use crate::support::signer::{deliver, numbered, sign};
+use crate::support::{Deploywatch, Engine, TestStore};
+
+fn server(store: &TestStore) -> Invocation {
+    Invocation::new()
+        .env("DEPLOYWATCH__STORE__URL", &store.url)
+        .env("DEPLOYWATCH__SECRETS__MASTER_KEY", "11".repeat(32))
+        .env("LEMONSQUEEZY_WEBHOOK_SECRET", NEW)
+        .env("DEPLOYWATCH__EMAIL__TRANSPORT", "directory")
+        .env("DEPLOYWATCH__EMAIL__RECIPIENTS", "oncall@example.com")
+}
+
+async fn kill_under_load(store: &TestStore, times: u32) {
+    let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
+    for round in 0..times {
+        let (mut process, address) = Deploywatch::serve(server(store)).await;
+        let before = acknowledged.lock().unwrap().len();
+        let senders: Vec<_> = (0..8_u32)
+            .map(|sender| {
+                let acknowledged = Arc::clone(&acknowledged);
+                tokio::spawn(async move {
+                    let client = crate::support::http::client();
+                    for count in 0.. {
+                        let number = round * 1_000_000 + sender * 100_000 + count;
+                        let body = numbered(number);
+                        let signature = sign(NEW, &body);
+                        let sent = client
+                            .post(format!("http://{address}/webhooks/lemonsqueezy"))
+                            .header("X-Signature", signature)
+                            .body(body.clone())
+                            .send()
+                            .await;
+                        match sent {
+                            Ok(answer) if answer.status() == 200 => {
+                                let digest = deploywatch::domain::signature::digest(&body);
+                                acknowledged.lock().unwrap().insert(digest);
+                            }
+                            Ok(answer) => panic!("unexpected answer {}", answer.status()),
+                            Err(_) => return,
+                        }
+                    }
+                })
+            })
+            .collect();
+        let wanted = before + 40 + 7 * round as usize;
+        crate::support::eventually("deliveries flow", Duration::from_secs(60), async || {
+            (acknowledged.lock().unwrap().len() >= wanted).then_some(())
+        })
+        .await;
+        process.kill9();
+        for sender in senders {
+            sender.await.unwrap();
+        }
+    }
+    let db = Db::connect(&store.url).await.unwrap();
+    let filter = deliveries::Filter { limit: 1_000_000, ..Default::default() };
+    let stored: BTreeSet<String> = deliveries::list(&mut db.reader().await.unwrap(), &filter)
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|delivery| delivery.status == 200)
+        .map(|delivery| delivery.body_digest)
+        .collect();
+    let acknowledged = acknowledged.lock().unwrap();
+    let lost: Vec<_> = acknowledged.difference(&stored).collect();
+    assert!(lost.is_empty(), "{} of {} acknowledged deliveries are lost", lost.len(), acknowledged.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_200_survives_kill_9_on_sqlite() {
+    kill_under_load(&TestStore::new(Engine::Sqlite).await, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_200_survives_kill_9_on_postgres() {
+    kill_under_load(&TestStore::new(Engine::Postgres).await, 2).await;
+}
+
+#[tokio::test]
+async fn the_commands_tell_the_story_of_a_stale_secret() {
+    use crate::support::hook::OLD;
+    let store = TestStore::new(Engine::Sqlite).await;
+    let environment = |invocation: Invocation| {
+        invocation
+            .env("LEMONSQUEEZY_WEBHOOK_SECRET_PREVIOUS", OLD)
+            .env("DEPLOYWATCH__SECRETS__OVERLAP_SECONDS", "0")
+    };
+    let (_process, address) = Deploywatch::serve(environment(server(&store))).await;
+    assert_eq!(deliver(address, numbered(1), &sign(NEW, &numbered(1))).await.status(), 200);
+    let url = format!("http://{address}/webhooks/lemonsqueezy");
+    let sent =
+        environment(server(&store)).args(["webhook", "send", "--previous", "--url", &url]).finish().await;
+    assert_eq!((sent.code, sent.stdout.trim()), (0, r#"200 {"status":"stored"}"#), "{}", sent.stderr);
+
+    let status = environment(server(&store)).args(["secret", "status"]).finish().await;
+    assert_eq!(status.code, 0, "{}", status.stderr);
+    assert!(status.stdout.contains("stale"), "{}", status.stdout);
+    assert!(status.stdout.contains("overdue"), "{}", status.stdout);
+    let list = server(&store).args(["webhook", "list"]).finish().await;
+    assert!(
+        list.stdout.contains("overdue_secret") && list.stdout.contains("subscription_created"),
+        "{}",
+        list.stdout
+    );
+    let refused = server(&store).args(["secret", "promote"]).finish().await;
+    assert_eq!((refused.code, refused.stderr.trim()), (2, "error: there is no such version in this slot"));
+    for output in [&sent, &status, &list, &refused] {
+        for secret in [NEW, OLD] {
+            assert!(!output.stdout.contains(secret) && !output.stderr.contains(secret));
+        }
+    }
+}
