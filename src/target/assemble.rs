@@ -19,6 +19,7 @@ pub struct Assembly {
     pub rows: Vec<Option<Box<RowSql>>>,
     pub answers: Vec<Answer>,
     proofs: Vec<Option<String>>,
+    carried: Vec<bool>,
     /// On the scan's snapshot.
     pub together: VecDeque<Job>,
     /// Each in a transaction of its own.
@@ -32,18 +33,22 @@ impl Assembly {
             rows: Vec::with_capacity(prepared.len()),
             answers: Vec::new(),
             proofs: vec![None; prepared.len()],
+            carried: vec![false; prepared.len()],
             together: VecDeque::new(),
             apart: VecDeque::new(),
         };
         let mut others = VecDeque::new();
         for (check, prepared) in prepared.into_iter().enumerate() {
             let mut row = None;
-            let mut answer = |result| sorted.answers.push(Answer { check, result, duration: Duration::ZERO });
             match prepared {
-                Prepared::Answered(result) => answer(result),
+                Prepared::Answered(result) => sorted.answers.push(Answer { check, result: result, duration: Duration::ZERO }),
                 Prepared::Proved(by) => {
                     sorted.proofs[check] = Some(by);
-                    answer(Ok(Measured { value: Some(0.0), ..Measured::default() }));
+                    sorted.answers.push(Answer { check, result: Ok(Measured { value: Some(0.0), ..Measured::default() }), duration: Duration::ZERO });
+                }
+                Prepared::Carried(measured) => {
+                    sorted.carried[check] = true;
+                    sorted.answers.push(Answer { check, result: Ok(measured), duration: Duration::ZERO });
                 }
                 Prepared::Rows(compiled) => row = Some(compiled),
                 Prepared::Other if isolated(check) => sorted.apart.push_back(Job::Other(check)),
@@ -68,6 +73,7 @@ impl Assembly {
             .into_iter()
             .map(|answer| Measurement {
                 duration_ms: u64::try_from(answer.duration.as_millis()).unwrap_or(u64::MAX),
+                carried: self.carried[answer.check],
                 proved: self.proofs[answer.check].clone(),
                 isolated: work.request.checks[answer.check].measure.isolated,
                 ..work.measurement(answer.check, answer.result)

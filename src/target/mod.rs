@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use plan::carry::Carry;
+
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::check::Check;
@@ -92,10 +94,6 @@ pub struct Scan {
     pub duration: Duration,
     pub server: String,
 }
-
-/// Table fingerprints and last measurements, for [`ScanRequest::carry`]. Serializable; opaque to others.
-#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
-pub struct Carry {}
 
 /// The scan as a whole could not be made: unreachable, refused, wrong URL. `error.code` says which.
 #[derive(Debug, thiserror::Error)]

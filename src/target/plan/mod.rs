@@ -1,5 +1,6 @@
 //! From checks to statements, without a connection: what to read, what need not be read.
 
+pub mod carry;
 pub mod columns;
 pub mod prepare;
 pub mod relation;

@@ -17,6 +17,8 @@ pub enum Prepared {
     /// Nothing to read: skipped, refused, or wrong for this schema.
     Answered(Result<Measured, MeasureError>),
     Proved(String),
+    /// Nothing that it depends on has changed since this was measured.
+    Carried(Measured),
     Rows(Box<RowSql>),
     /// Catalog, server or the user's own SQL: a statement of its own.
     Other,

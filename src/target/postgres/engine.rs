@@ -5,30 +5,38 @@ use std::time::{Duration, Instant};
 
 use sqlx::Connection;
 
-use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured};
+use crate::domain::clock::{SignedDuration, humane};
+use crate::domain::measurement::MeasureError;
 
 use super::super::assemble::Assembly;
 use super::super::plan::Trust;
+use super::super::plan::carry::mentioned;
+use super::super::plan::relation::{Relation, Relations};
 use super::super::plan::prepare::{Assumptions, Prepared, prepare, tables};
 use super::super::plan::sql::Dialect;
 use super::super::run::{Answer, Job, Work};
-use super::super::{Carry, Scan, ScanRequest, TargetError, TargetOptions};
+use super::super::{Scan, ScanRequest, TargetError, TargetOptions};
 use super::reader::PgReader;
 use super::session::{self, Session, Snapshot};
-use super::{catalog, errors};
+use super::{catalog, errors, fingerprint};
 
 /// Measures every check of the request over one snapshot.
 pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan, TargetError> {
     let begun = Instant::now();
     let deadline = begun + options.budget;
     let connect = session::connect_options(options)?;
-    let conn = session::connect(&connect, options.budget).await?;
+    let mut conn = session::connect(&connect, options.budget).await?;
+    // Before the snapshot, so that a write between the two is read now and seen again next time.
+    let names = mentioned(request.checks.iter().map(AsRef::as_ref));
+    let surroundings = fingerprint::read(&mut conn, &names)
+        .await
+        .map_err(|error| errors::statement(&error, None, &Relations::default(), connect.get_username()))?;
     let mut session = Session::begin(conn, connect.clone(), options, Snapshot::Own).await?;
     session.ready().await?;
     let as_of = request.params.now.unwrap_or(session.facts.now);
     let relations = catalog::load(&mut session, &tables(&request.checks))
         .await
-        .map_err(|error| errors::statement(&error, None, &Default::default(), &session.facts.role))?;
+        .map_err(|error| errors::statement(&error, None, &Relations::default(), &session.facts.role))?;
 
     let assume = Assumptions {
         dialect: Dialect::Postgres,
@@ -40,11 +48,19 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
         policies: !options.row_security_off,
     };
     let role = session.facts.role.clone();
+    let prints: Vec<Option<String>> =
+        request.checks.iter().map(|check| surroundings.fingerprint(check, &request.params)).collect();
     let prepared: Vec<Prepared> = request
         .checks
         .iter()
-        .map(|check| {
-            prepare(check, &relations, assume, |relation| errors::hidden(&role, &relation.display()))
+        .zip(&prints)
+        .map(|(check, print)| {
+            let hidden = |relation: &Relation| errors::hidden(&role, &relation.display());
+            let recall = || request.carry.as_ref()?.recall(check, print.as_deref(), as_of);
+            match prepare(check, &relations, assume, hidden) {
+                read @ (Prepared::Rows(_) | Prepared::Other) => recall().map_or(read, Prepared::Carried),
+                answered => answered,
+            }
         })
         .collect();
     let mut assembly = Assembly::new(prepared, request, Dialect::Postgres);
@@ -97,15 +113,21 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.close()).await;
     }
 
-    let measurements = assembly.measurements(&work, answers);
-    Ok(Scan {
-        as_of,
-        measurements,
-        carry: Carry::default(),
-        statements,
-        duration: begun.elapsed(),
-        server: facts.server,
-    })
+    let mut measurements = assembly.measurements(&work, answers);
+    let mut carry = request.carry.clone().unwrap_or_default();
+    for (measurement, print) in measurements.iter_mut().zip(prints) {
+        if let Ok(measured) = &mut measurement.result
+            && let Some(seconds) = carry.eta(&measurement.key, measured, as_of)
+            && let Some(detail) = &mut measured.detail
+            && detail.ends_with("rows left")
+        {
+            #[expect(clippy::cast_possible_truncation, reason = "a backfill of centuries is still one of centuries")]
+            let left = SignedDuration::from_secs(seconds as i64);
+            detail.push_str(&format!(", about {} at this speed", humane(left)));
+        }
+        carry.keep(measurement, print, as_of);
+    }
+    Ok(Scan { as_of, measurements, carry, statements, duration: begun.elapsed(), server: facts.server })
 }
 
 impl From<MeasureError> for TargetError {

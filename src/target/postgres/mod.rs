@@ -3,6 +3,7 @@
 mod catalog;
 mod engine;
 mod errors;
+mod fingerprint;
 mod objects;
 mod reader;
 mod session;

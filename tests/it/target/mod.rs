@@ -1,6 +1,8 @@
 //! Scans of real databases: what each kind measures, what it costs, and that nothing is harmed.
 
+mod carry;
 mod objects;
+mod pooler;
 mod postgres;
 mod safety;
 mod sqlite;
