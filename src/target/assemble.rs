@@ -41,10 +41,16 @@ impl Assembly {
         for (check, prepared) in prepared.into_iter().enumerate() {
             let mut row = None;
             match prepared {
-                Prepared::Answered(result) => sorted.answers.push(Answer { check, result: result, duration: Duration::ZERO }),
+                Prepared::Answered(result) => {
+                    sorted.answers.push(Answer { check, result: result, duration: Duration::ZERO })
+                }
                 Prepared::Proved(by) => {
                     sorted.proofs[check] = Some(by);
-                    sorted.answers.push(Answer { check, result: Ok(Measured { value: Some(0.0), ..Measured::default() }), duration: Duration::ZERO });
+                    sorted.answers.push(Answer {
+                        check,
+                        result: Ok(Measured { value: Some(0.0), ..Measured::default() }),
+                        duration: Duration::ZERO,
+                    });
                 }
                 Prepared::Carried(measured) => {
                     sorted.carried[check] = true;

@@ -11,8 +11,8 @@ use crate::domain::measurement::MeasureError;
 use super::super::assemble::Assembly;
 use super::super::plan::Trust;
 use super::super::plan::carry::mentioned;
-use super::super::plan::relation::{Relation, Relations};
 use super::super::plan::prepare::{Assumptions, Prepared, prepare, tables};
+use super::super::plan::relation::{Relation, Relations};
 use super::super::plan::sql::Dialect;
 use super::super::run::{Answer, Job, Work};
 use super::super::{Scan, ScanRequest, TargetError, TargetOptions};
@@ -121,7 +121,10 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
             && let Some(detail) = &mut measured.detail
             && detail.ends_with("rows left")
         {
-            #[expect(clippy::cast_possible_truncation, reason = "a backfill of centuries is still one of centuries")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a backfill of centuries is still one of centuries"
+            )]
             let left = SignedDuration::from_secs(seconds as i64);
             detail.push_str(&format!(", about {} at this speed", humane(left)));
         }

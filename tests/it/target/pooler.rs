@@ -76,14 +76,17 @@ async fn values_are_right_and_nothing_is_left_behind() {
             for _ in 0..5 {
                 let mut options = options(&url);
                 options.proofs = false;
-                let scan = scan(options, vec![
-                    rows("users", "users", RowAggregate::RowCount),
-                    not_null("users", "email"),
-                    join("users", "id", "user_credits", "user_id", Partners::ExactlyOne),
-                    value(&format!("SELECT {n} + count(*) FROM agents")),
-                    value("SELECT nope FROM agents"),
-                    value("SELECT CASE WHEN pg_try_advisory_lock(7) THEN 1 ELSE 0 END"),
-                ])
+                let scan = scan(
+                    options,
+                    vec![
+                        rows("users", "users", RowAggregate::RowCount),
+                        not_null("users", "email"),
+                        join("users", "id", "user_credits", "user_id", Partners::ExactlyOne),
+                        value(&format!("SELECT {n} + count(*) FROM agents")),
+                        value("SELECT nope FROM agents"),
+                        value("SELECT CASE WHEN pg_try_advisory_lock(7) THEN 1 ELSE 0 END"),
+                    ],
+                )
                 .await;
                 assert_eq!(number(&scan.measurements[0]), 100.0);
                 assert_eq!(number(&scan.measurements[1]), 0.0);
@@ -97,10 +100,13 @@ async fn values_are_right_and_nothing_is_left_behind() {
         scan.await.unwrap();
     }
     // Whatever server the pooler lends us next: no statement, no lock, no setting of ours.
-    let left = scan(options(&url), vec![
-        value("SELECT count(*) FROM pg_prepared_statements"),
-        value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7"),
-    ])
+    let left = scan(
+        options(&url),
+        vec![
+            value("SELECT count(*) FROM pg_prepared_statements"),
+            value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7"),
+        ],
+    )
     .await;
     assert_eq!(left.measurements.iter().map(number).collect::<Vec<_>>(), [0.0, 0.0]);
 }
