@@ -324,7 +324,8 @@ impl Sentence<'_> {
             }
             Unit::Violations if before.value == 0.0 => "; none before the deploy".to_owned(),
             Unit::Violations if change == 0.0 => "; as many before the deploy".to_owned(),
-            _ => format!("; {} before the deploy", quantity(before.value, unit)),
+            Unit::Violations => format!("; {} before the deploy", quantity(before.value, unit)),
+            _ => format!("; before the deploy it was {}", quantity(before.value, unit)),
         }
     }
 }

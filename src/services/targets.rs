@@ -1,7 +1,6 @@
 //! The watched databases by environment: which checks an environment has, and one scan of its target.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,8 +8,8 @@ use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret;
 
 use crate::domain::check::Check;
+use crate::services::suites::{self, SuitesError};
 use crate::settings::{RowSecurity, Settings};
-use crate::suite::{self, Suite, SuiteError};
 use crate::target::{Carry, Params, Scan, ScanRequest, Target, TargetError, TargetOptions};
 
 /// Whether tables that nothing has written to may keep their last measurement.
@@ -36,7 +35,7 @@ pub enum TargetsError {
     #[error("there is no environment named `{0}` in the settings; add [environments.{0}]")]
     UnknownEnvironment(String),
     #[error(transparent)]
-    Suites(#[from] SuiteError),
+    Suites(#[from] SuitesError),
 }
 
 /// Measures environments. Production scans databases ([`Targets`]); tests script the answers, so that a window
@@ -81,13 +80,6 @@ impl Targets {
             digest_key: self.digest_key,
         }))
     }
-
-    fn suites(&self, paths: &[PathBuf]) -> Result<Vec<Suite>, SuiteError> {
-        if paths.is_empty() {
-            return suite::embedded("core").into_iter().collect();
-        }
-        suite::load(paths)
-    }
 }
 
 impl Prober for Targets {
@@ -98,7 +90,11 @@ impl Prober for Targets {
                 .environments
                 .get(environment)
                 .ok_or_else(|| TargetsError::UnknownEnvironment(environment.to_owned()))?;
-            Ok(self.suites(&found.suites)?.into_iter().flat_map(|suite| suite.checks).collect())
+            let target = self
+                .target(environment)
+                .ok_or_else(|| TargetsError::UnknownEnvironment(environment.to_owned()))?;
+            let suites = suites::fitting(&target, &found.suites).await?;
+            Ok(suites.into_iter().flat_map(|suite| suite.checks).collect())
         })
     }
 

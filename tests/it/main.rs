@@ -3,6 +3,7 @@
 mod support;
 mod target;
 
+mod check_cli;
 mod harness;
 mod rotation;
 mod webhook_crash;

@@ -14,8 +14,16 @@ use crate::domain::wording::{percent, quantity};
 pub fn print(report: &Report, out: &mut Output) {
     header(report, out);
     table(report, out);
+    let mut told: Vec<&str> = Vec::new();
     for row in report.rows.iter().filter(|row| row.needs_a_look()) {
-        explain(row, out);
+        let message = row.observation.message.as_str();
+        let alike = report.rows.iter().filter(|other| is_same_blind_spot(row, other)).collect::<Vec<_>>();
+        if alike.len() < 2 {
+            explain(row, out);
+        } else if !told.contains(&message) {
+            told.push(message);
+            explain_once(&alike, out);
+        }
     }
     out.line("");
     out.line(&summary(report));
@@ -127,6 +135,26 @@ fn time(seen: &Observation) -> String {
         (None, false, ms) if ms < 10_000 => format!("{ms} ms"),
         (None, false, ms) => format!("{} s", ms / 1000),
     }
+}
+
+/// Whether both could not be measured for the very same reason.
+fn is_same_blind_spot(row: &Row, other: &Row) -> bool {
+    let (a, b) = (&row.observation, &other.observation);
+    a.outcome == Outcome::Error && b.outcome == Outcome::Error && a.message == b.message
+}
+
+/// One reason for several checks is said once.
+fn explain_once(rows: &[&Row], out: &mut Output) {
+    let Some(first) = rows.first() else { return };
+    let keys: Vec<&str> = rows.iter().map(|row| row.policy.key.as_str()).collect();
+    out.line("");
+    out.line(&format!(
+        "{} {} checks: {}",
+        styled(style(Outcome::Error), "error"),
+        rows.len(),
+        keys.join(", ")
+    ));
+    out.line(&format!("  {}", first.observation.message));
 }
 
 /// Why it is not well, which rows, and the statement to look for oneself.

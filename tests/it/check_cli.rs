@@ -1,0 +1,318 @@
+//! `deploywatch check` as its users see it: the real program on a real database.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::process::{Finished, Invocation};
+use crate::support::{AgentZero, free_port, temp_dir};
+
+const SUITE: &str = "embedded:agentzero";
+
+async fn check(url: &str, arguments: &[&str]) -> Finished {
+    Invocation::new().args(["check", "--database-url", url]).args(arguments).finish().await
+}
+
+async fn json(url: &str, arguments: &[&str]) -> (i32, Value) {
+    let finished = check(url, &[&["--format", "json"], arguments].concat()).await;
+    let document = serde_json::from_str(&finished.stdout)
+        .unwrap_or_else(|error| panic!("{error}\n{}\n{}", finished.stdout, finished.stderr));
+    (finished.code, document)
+}
+
+/// Keys of the checks with this outcome, in the order of the report.
+fn keys<'a>(document: &'a Value, outcome: &str) -> Vec<&'a str> {
+    let checks = document["checks"].as_array().unwrap();
+    checks
+        .iter()
+        .filter(|check| check["outcome"] == outcome)
+        .map(|check| check["key"].as_str().unwrap())
+        .collect()
+}
+
+fn message<'a>(document: &'a Value, key: &str) -> &'a str {
+    let checks = document["checks"].as_array().unwrap();
+    checks.iter().find(|check| check["key"] == key).unwrap()["message"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_healthy_product_passes_every_shipped_suite() {
+    let product = AgentZero::with_users(300).await;
+    for suites in [vec![SUITE], vec!["embedded:supabase"], vec!["embedded:core"], vec![]] {
+        let (code, document) = json(&product.scanner, &suites).await;
+        assert_eq!(code, 0, "{suites:?}: {document:#}");
+        for outcome in ["fail", "warn", "error", "no_data"] {
+            assert_eq!(keys(&document, outcome), Vec::<&str>::new(), "{suites:?} {document:#}");
+        }
+    }
+}
+
+/// What a migration, a backfill or a policy can break, and the check that says so without any baseline.
+const DEFECTS: &[(&str, &str, &[&str], &str)] = &[
+    (
+        "a lost credits row",
+        "DELETE FROM user_credits WHERE user_id = (SELECT id FROM users WHERE email = 'user7@example.com')",
+        &["users.credits"],
+        "1 of 300 rows of users",
+    ),
+    (
+        "NULL e-mails",
+        "UPDATE users SET email = NULL WHERE email LIKE 'user1%'",
+        &["users.not_null.email"],
+        "rows of users have no email",
+    ),
+    (
+        "a doubled e-mail after its index went",
+        "DROP INDEX users_email_key; UPDATE users SET email = 'user1@example.com' WHERE email = 'user2@example.com'",
+        &["agentzero.indexes", "users.unique.email"],
+        "1 of 300 rows of users repeats the email of another",
+    ),
+    (
+        "orphaned messages",
+        "UPDATE messages SET conversation_id = gen_random_uuid() WHERE id <= 3",
+        &["messages.join_integrity.conversation_id.conversations"],
+        "3 of 3,000 rows of messages have no row in conversations",
+    ),
+    (
+        "negative credits",
+        "UPDATE user_credits SET credits_remaining = -5 WHERE credits_remaining = 99",
+        &["user_credits.not_negative"],
+        "break",
+    ),
+    ("row-level security off", "ALTER TABLE agents DISABLE ROW LEVEL SECURITY", &["agentzero.rls"], "agents"),
+    (
+        "a policy that is always false",
+        "DROP POLICY \"Users can read their org's agents\" ON agents; \
+         CREATE POLICY \"Users can read their org's agents\" ON agents FOR SELECT TO authenticated USING (false)",
+        &["agentzero.rls"],
+        "USING (false)",
+    ),
+    (
+        "a policy that is always true",
+        "DROP POLICY \"Users can read their org's agents\" ON agents; \
+         CREATE POLICY \"Users can read their org's agents\" ON agents FOR SELECT TO authenticated USING (true)",
+        &["agentzero.rls"],
+        "USING (true)",
+    ),
+    (
+        "a dropped policy",
+        "DROP POLICY \"Users can read themselves\" ON users",
+        &["agentzero.rls"],
+        "Users can read themselves",
+    ),
+    (
+        "an invalid tier after its constraint went",
+        "ALTER TABLE subscriptions DROP CONSTRAINT subscriptions_tier_check; \
+         UPDATE subscriptions SET tier = 'gold' WHERE id = 1",
+        &["agentzero.constraints", "subscriptions.accepted_values.tier"],
+        "other than 'pro', 'founding' and 'trial'",
+    ),
+    (
+        "a dropped column",
+        "ALTER TABLE users DROP COLUMN display_name",
+        &["agentzero.columns"],
+        "display_name",
+    ),
+    (
+        "a truncated table",
+        "TRUNCATE memo_summaries",
+        &["memo_summaries.row_count"],
+        "memo_summaries has 0 rows",
+    ),
+    (
+        "stale messages",
+        "UPDATE messages SET created_at = created_at - interval '2 days'",
+        &["messages.freshness.created_at"],
+        "2 d old",
+    ),
+    ("a dropped index", "DROP INDEX idx_agents_status", &["agentzero.indexes"], "idx_agents_status"),
+    (
+        "a ledger that no longer adds up",
+        "UPDATE credit_ledger SET delta = delta - 7 WHERE id = 4",
+        &["user_credits.ledger"],
+        "does not add up",
+    ),
+    (
+        "a backfill that stopped halfway",
+        "UPDATE user_credits SET monthly_budget = NULL WHERE credits_used > 40",
+        &["user_credits.backfill.monthly_budget"],
+        "have no monthly_budget yet",
+    ),
+    (
+        "a dropped trigger",
+        "DROP TRIGGER users_create_credits ON users",
+        &["agentzero.triggers"],
+        "users_create_credits",
+    ),
+    ("a dropped function", "DROP FUNCTION refund_credits", &["agentzero.functions"], "refund_credits"),
+    (
+        "a dropped foreign key",
+        "ALTER TABLE agents DROP CONSTRAINT agents_organisation_id_fkey",
+        &["agentzero.foreign_keys"],
+        "agents_organisation_id_fkey",
+    ),
+];
+
+#[tokio::test]
+async fn every_defect_is_blamed_on_its_own_check() {
+    for (name, sql, blamed, said) in DEFECTS {
+        let product = AgentZero::with_users(300).await;
+        product.execute(sql).await;
+        let (code, document) = json(&product.scanner, &[SUITE]).await;
+        assert_eq!(keys(&document, "fail"), *blamed, "{name}");
+        assert_eq!(code, 1, "{name}");
+        let key = blamed.last().unwrap();
+        assert!(message(&document, key).contains(said), "{name}: {}", message(&document, key));
+    }
+}
+
+#[tokio::test]
+async fn a_baseline_in_a_file_tells_what_only_a_comparison_can() {
+    let product = AgentZero::with_users(300).await;
+    let folder = temp_dir();
+    let file = folder.path().join("before.json").display().to_string();
+    let finished = check(&product.scanner, &["--save-baseline", &file, SUITE]).await;
+    assert_eq!(finished.code, 0, "{}{}", finished.stdout, finished.stderr);
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("example.com"));
+
+    let (code, document) = json(&product.scanner, &["--baseline", &file, SUITE]).await;
+    assert_eq!((code, keys(&document, "fail")), (0, vec![]), "{document:#}");
+    product.execute("DELETE FROM document_chunks WHERE id % 5 < 2").await;
+    let (code, document) = json(&product.scanner, &["--baseline", &file, SUITE]).await;
+    assert_eq!((code, keys(&document, "fail")), (1, vec!["document_chunks.row_count"]));
+    assert_eq!(
+        message(&document, "document_chunks.row_count"),
+        "document_chunks has 720 rows, 480 (40%) fewer than the 1,200 before the deploy; a drop of at most 5% is \
+         allowed"
+    );
+}
+
+#[tokio::test]
+async fn the_table_explains_what_is_wrong_without_colours() {
+    let product = AgentZero::with_users(300).await;
+    product.execute("UPDATE users SET email = NULL WHERE email = 'user5@example.com'").await;
+    let finished = check(&product.scanner, &[SUITE]).await;
+    assert_eq!(finished.code, 1);
+    assert!(
+        finished
+            .stdout
+            .contains("fail users.not_null.email (critical)\n  1 of 300 rows of users has no email\n")
+    );
+    assert!(finished.stdout.contains("look for yourself:\n    SELECT"));
+    assert!(!finished.stdout.contains('\u{1b}') && finished.stderr.is_empty(), "{}", finished.stderr);
+    let summary = finished.stdout.lines().last().unwrap();
+    assert!(summary.contains("1 failed") && summary.contains("proved by constraints"), "{summary}");
+}
+
+#[tokio::test]
+async fn other_formats_are_for_machines() {
+    let product = AgentZero::with_users(300).await;
+    product.execute("UPDATE users SET email = NULL WHERE email = 'user5@example.com'").await;
+    let junit = check(&product.scanner, &["--format", "junit", SUITE]).await;
+    assert_eq!(junit.code, 1);
+    assert!(junit.stdout.contains("failures=\"1\" errors=\"0\""), "{}", junit.stdout);
+    assert!(
+        junit
+            .stdout
+            .contains("<failure message=\"1 of 300 rows of users has no email\" type=\"fail.above\">")
+    );
+    let github = check(&product.scanner, &["--format", "github", SUITE]).await;
+    assert!(
+        github.stdout.starts_with(
+            "::error title=fail%3A users.not_null.email::users.not_null.email: 1 of 300 rows of users has no email\n"
+        ),
+        "{}",
+        github.stdout
+    );
+}
+
+#[tokio::test]
+async fn samples_hold_no_values_unless_asked_for() {
+    let product = AgentZero::with_users(300).await;
+    product.execute("UPDATE users SET email = 'not an address' WHERE email = 'user5@example.com'").await;
+    let folder = temp_dir();
+    let suite = |samples: &str| {
+        let path = folder.path().join("s.yaml");
+        let text = format!(
+            "suite: s\ntables:\n  users:\n    - matches_pattern: {{ column: email, pattern: '@' }}\n      samples: {samples}\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (_, digested) = json(&product.scanner, &[&suite("[email]")]).await;
+    let samples = digested["checks"][0]["samples"].to_string();
+    assert!(samples.contains("email=#") && !samples.contains("not an address"), "{samples}");
+    let (_, revealed) = json(&product.scanner, &[&suite("{ columns: [email], reveal: true }")]).await;
+    assert!(revealed["checks"][0]["samples"].to_string().contains("not an address"));
+}
+
+#[tokio::test]
+async fn mistakes_are_told_apart_and_told_how_to_mend() {
+    let product = AgentZero::with_users(300).await;
+    let wrong_password = product.scanner.replace(":scanner@", ":wrong@");
+    let nowhere = format!("postgres://scanner:secret-word@127.0.0.1:{}/x", free_port());
+    let folder = temp_dir();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let unknown_key =
+        write("a.yaml", "suite: a\ntables:\n  users:\n    - not_nul: email\n    - uniqe: email\n");
+    let missing_table = write("b.yaml", "suite: b\ntables:\n  usrs:\n    - not_null: email\n");
+    let not_text = folder.path().join("c.yaml");
+    std::fs::write(&not_text, [0xff, 0xfe, 0x00]).unwrap();
+    let not_text = not_text.display().to_string();
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let empty = empty.display().to_string();
+    for (url, path, code, says) in [
+        (wrong_password.as_str(), SUITE, 3, "password authentication failed"),
+        (&nowhere, SUITE, 3, "nothing listens at 127.0.0.1"),
+        ("mysql://x/y", SUITE, 2, "postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
+        (
+            &product.scanner,
+            &unknown_key,
+            2,
+            "a.yaml:5:7: unknown kind or option `uniqe`, did you mean `unique`?",
+        ),
+        (&product.scanner, &missing_table, 3, "table usrs does not exist"),
+        (&product.scanner, "missing.yaml", 2, "missing.yaml: there is no such file or folder"),
+        (&product.scanner, &not_text, 2, "it is not UTF-8 text"),
+        (&product.scanner, &empty, 2, "there is no *.yaml or *.yml file in this folder"),
+        (&product.scanner, "embedded:cor", 2, "unknown suite `cor`, did you mean `core`?"),
+    ] {
+        let finished = check(url, &[path]).await;
+        let all = format!("{}{}", finished.stdout, finished.stderr);
+        assert_eq!(finished.code, code, "{path}: {all}");
+        assert!(all.contains(says), "{path}: {all}");
+        assert!(!all.contains("secret-word"), "{all}");
+    }
+    let finished = Invocation::new().args(["check"]).finish().await;
+    assert_eq!(finished.code, 2);
+    assert!(finished.stderr.contains("no database is named"), "{}", finished.stderr);
+}
+
+#[tokio::test]
+async fn a_role_that_cannot_see_all_rows_gets_an_error_and_never_zeros() {
+    let product = AgentZero::with_users(300).await;
+    let (code, document) = json(&product.restricted, &[SUITE]).await;
+    assert_eq!(code, 3);
+    assert!(keys(&document, "error").contains(&"users.not_null.email"));
+    assert!(keys(&document, "fail").is_empty(), "{:?}", keys(&document, "fail"));
+    assert!(message(&document, "users.not_null.email").contains("BYPASSRLS"));
+    let finished = check(&product.restricted, &[SUITE]).await;
+    // One reason for all checks of a table is said once.
+    assert_eq!(finished.stdout.matches("would hide rows of table users ").count(), 1, "{}", finished.stdout);
+}
+
+#[tokio::test]
+async fn the_database_comes_from_the_environment_too() {
+    let product = AgentZero::with_users(300).await;
+    let run = |path: &'static str| {
+        Invocation::new().env("DATABASE_URL", &product.scanner).args(["check", path]).finish()
+    };
+    let finished = run(SUITE).await;
+    assert_eq!(finished.code, 0, "{}{}", finished.stdout, finished.stderr);
+    assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("checks").is_dir());
+}
