@@ -66,11 +66,11 @@ impl Parts {
 /// Why it could not start; a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("{}: {source}", address(url))]
+    #[error("the store {} is not usable", address(url))]
     Store { url: String, source: StoreError },
     #[error("{0}")]
     Keys(String),
-    #[error("{listen} cannot be listened on: {source}; choose another with DEPLOYWATCH__HTTP__LISTEN")]
+    #[error("{listen} cannot be listened on (DEPLOYWATCH__HTTP__LISTEN chooses another)")]
     Listen { listen: SocketAddr, source: std::io::Error },
     #[error(
         "{listen} is reachable from other machines and no token exists, so that anybody could use this server; \
@@ -79,7 +79,7 @@ pub enum StartError {
     Unguarded { listen: SocketAddr },
     #[error("the webhook secrets could not be taken in: {0}")]
     Secrets(String),
-    #[error("the scheduler could not start: {0}")]
+    #[error("the scheduler could not start")]
     Scheduler(#[from] tokio_cron_scheduler::JobSchedulerError),
 }
 

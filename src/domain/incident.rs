@@ -3,10 +3,14 @@
 //! A signal is a *transition decided elsewhere* (a check breached, a stale secret was seen); this module
 //! only decides what it means for an incident: open, update, resolve, re-open, or nothing.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::check::Severity;
-use super::clock::Timestamp;
+use super::clock::{SignedDuration, Timestamp};
+use super::ids::IncidentId;
+use super::notification::Notice;
 
 /// What went wrong, one incident for each (environment, scope, kind).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -116,3 +120,224 @@ pub struct Member {
     pub message: String,
     pub runbook: Option<String>,
 }
+
+/// An open or closed problem: what is known of it, and what on-call has been told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Incident {
+    pub id: IncidentId,
+    pub key: DedupKey,
+    pub state: IncidentState,
+    /// The latest report.
+    pub facts: Facts,
+    pub opened_at: Timestamp,
+    /// The last time that a report changed it.
+    pub updated_at: Timestamp,
+    /// How often it fired again within the re-open time.
+    pub reopened: u32,
+    /// No mail before this instant: a person pressed snooze.
+    pub snoozed_until: Option<Timestamp>,
+    pub told: Told,
+}
+
+/// What on-call knows of an incident: the mails that were written for it, sent or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Keys of the members that the last mail listed; `None` while no mail of this opening was written.
+    pub members: Option<BTreeSet<String>>,
+    pub last_at: Option<Timestamp>,
+    pub reminders: u32,
+}
+
+/// Where an incident stands. `Resolved` is not final within the re-open time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum IncidentState {
+    Open,
+    Acknowledged { at: Timestamp, by: String },
+    Resolved { at: Timestamp, note: String },
+}
+
+impl IncidentState {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Acknowledged { .. } => "acknowledged",
+            Self::Resolved { .. } => "resolved",
+        }
+    }
+
+    pub fn is_resolved(&self) -> bool {
+        matches!(self, Self::Resolved { .. })
+    }
+}
+
+/// What a report did to an incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncidentChange {
+    /// It says what was known.
+    Nothing,
+    /// Members or their numbers changed.
+    Updated,
+    /// A resolved problem is back.
+    Reopened,
+    /// It grew more severe, so that an acknowledgement no longer covers it.
+    Escalated,
+    Resolved,
+    Acknowledged,
+    Snoozed,
+}
+
+/// When on-call is told again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertPolicy {
+    /// A problem that returns this soon after it was resolved re-opens its incident.
+    pub reopen: SignedDuration,
+    /// The first waits between two mails of an open incident; the last one repeats. Empty: never again.
+    pub reminders: Vec<SignedDuration>,
+    /// At least this long between two mails about new members.
+    pub update_every: SignedDuration,
+}
+
+impl Incident {
+    /// A problem that nobody knew of.
+    pub fn open(id: IncidentId, key: DedupKey, at: Timestamp, facts: Facts) -> Self {
+        Self {
+            id,
+            key,
+            state: IncidentState::Open,
+            facts,
+            opened_at: at,
+            updated_at: at,
+            reopened: 0,
+            snoozed_until: None,
+            told: Told::default(),
+        }
+    }
+
+    /// Whether a report at `at` speaks of this incident rather than of a new one.
+    pub fn covers(&self, at: Timestamp, policy: &AlertPolicy) -> bool {
+        match &self.state {
+            IncidentState::Resolved { at: resolved, .. } => at.duration_since(*resolved) < policy.reopen,
+            _ => true,
+        }
+    }
+
+    /// Takes in a report that the problem is there. Only call it where [`Self::covers`] holds.
+    pub fn fire(mut self, at: Timestamp, facts: Facts) -> (Self, IncidentChange) {
+        let change = if self.state.is_resolved() {
+            self.state = IncidentState::Open;
+            self.reopened += 1;
+            self.snoozed_until = None;
+            self.told = Told { last_at: self.told.last_at, ..Told::default() };
+            IncidentChange::Reopened
+        } else if facts.severity < self.facts.severity {
+            self.state = IncidentState::Open;
+            self.snoozed_until = None;
+            // Whoever read the milder mail is owed another one.
+            self.told.members = self.told.members.map(|_| BTreeSet::new());
+            self.told.reminders = 0;
+            IncidentChange::Escalated
+        } else if facts == self.facts {
+            return (self, IncidentChange::Nothing);
+        } else {
+            IncidentChange::Updated
+        };
+        // The first report knows best since when it is so, unless a later one reaches further back.
+        let since = self.facts.since.min(facts.since);
+        let since = if change == IncidentChange::Reopened { facts.since } else { since };
+        self.facts = Facts { since, ..facts };
+        self.updated_at = at;
+        (self, change)
+    }
+
+    /// Takes in that the problem is gone, or that a person says so.
+    pub fn resolve(mut self, at: Timestamp, note: impl Into<String>) -> (Self, IncidentChange) {
+        if self.state.is_resolved() {
+            return (self, IncidentChange::Nothing);
+        }
+        self.state = IncidentState::Resolved { at, note: note.into() };
+        self.updated_at = at;
+        (self, IncidentChange::Resolved)
+    }
+
+    /// A person has seen it: no more reminders until it grows more severe.
+    pub fn acknowledge(mut self, at: Timestamp, by: impl Into<String>) -> (Self, IncidentChange) {
+        if self.state != IncidentState::Open {
+            return (self, IncidentChange::Nothing);
+        }
+        self.state = IncidentState::Acknowledged { at, by: by.into() };
+        self.updated_at = at;
+        (self, IncidentChange::Acknowledged)
+    }
+
+    /// A person wants no mail before `until`.
+    pub fn snooze(mut self, at: Timestamp, until: Timestamp) -> (Self, IncidentChange) {
+        if self.state.is_resolved() || until <= at {
+            return (self, IncidentChange::Nothing);
+        }
+        self.snoozed_until = Some(until);
+        self.updated_at = at;
+        (self, IncidentChange::Snoozed)
+    }
+
+    /// The mail that on-call is owed at `now`, if any. An inhibited incident (the target cannot be measured,
+    /// or a silence covers it) is kept up to date without mails; what it owes is written when that ends.
+    pub fn owed(&self, now: Timestamp, mute: Mute, policy: &AlertPolicy) -> Option<Notice> {
+        if self.state.is_resolved() || mute == Mute::Muted || self.snoozed_until.is_some_and(|at| now < at) {
+            return None;
+        }
+        let Some(known) = &self.told.members else {
+            return Some(if self.reopened > 0 { Notice::Reopened } else { Notice::Opened });
+        };
+        let joined = self.facts.members.iter().any(|member| !known.contains(&member.key));
+        let last = self.told.last_at.unwrap_or(self.opened_at);
+        if joined && now.duration_since(last) >= policy.update_every {
+            return Some(Notice::Update);
+        }
+        self.next_reminder(policy).filter(|at| *at <= now).map(|_| Notice::Reminder)
+    }
+
+    /// When the next reminder goes out; `None` once acknowledged, resolved or not yet mailed.
+    pub fn next_reminder(&self, policy: &AlertPolicy) -> Option<Timestamp> {
+        if self.state != IncidentState::Open || self.told.members.is_none() {
+            return None;
+        }
+        let wait = usize::try_from(self.told.reminders).ok().and_then(|n| policy.reminders.get(n));
+        let wait = wait.or(policy.reminders.last())?;
+        Some(self.told.last_at? + *wait)
+    }
+
+    /// Notes that `notice` was written at `now`.
+    pub fn tell(&mut self, notice: Notice, now: Timestamp) {
+        self.told.members = Some(self.facts.members.iter().map(|member| member.key.clone()).collect());
+        self.told.last_at = Some(now);
+        if notice == Notice::Reminder {
+            self.told.reminders += 1;
+        }
+    }
+
+    /// The last six letters of the id: what people say to each other and type.
+    pub fn short_id(&self) -> &str {
+        let text = self.id.as_str();
+        text.get(text.len().saturating_sub(6)..).unwrap_or(text)
+    }
+}
+
+/// Whether an incident's mails are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mute {
+    Audible,
+    /// By an open [`IncidentKind::CannotCheck`] of the environment, or by a silence.
+    Muted,
+}
+
+impl IncidentKind {
+    /// Whether an open incident of kind `self` holds back the mails of `other` in the same environment.
+    pub fn inhibits(self, other: Self) -> bool {
+        self == Self::CannotCheck && other == Self::ChecksFailed
+    }
+}
+
+#[cfg(test)]
+#[path = "incident_tests.rs"]
+mod tests;

@@ -25,6 +25,7 @@ pub mod gate;
 pub mod verdict;
 
 pub mod incident;
+pub mod notification;
 
 pub mod delivery;
 pub mod diagnosis;

@@ -77,7 +77,8 @@ pub async fn guard(
             let answer = HttpResponse::SeeOther().insert_header((header::LOCATION, target)).finish();
             Ok(request.into_response(answer).map_into_boxed_body())
         }
-        Err(refusal) => Err(refusal.into()),
+        // As an answer and not as an error, which would pass by the envelope.
+        Err(refusal) => Ok(request.error_response(refusal)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use crate::services::{Context, secrets, verification, webhooks};
+use crate::services::{Context, alerting, outbox, secrets, verification, webhooks};
 
 /// What a job says of one activation, for logs and metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,12 @@ pub fn table() -> Vec<Job> {
             every: 2,
             run: |ctx| Box::pin(async move { report(webhooks::upkeep(&ctx).await) }),
         },
+        Job { name: alerting::OUTBOX_JOB, every: 2, run: |ctx| Box::pin(send(ctx)) },
+        Job {
+            name: "alerts",
+            every: 15,
+            run: |ctx| Box::pin(async move { report(alerting::catch_up(&ctx).await) }),
+        },
     ]
 }
 
@@ -63,5 +69,13 @@ fn report<E: std::error::Error>(result: Result<u64, E>) -> JobReport {
             }
             JobReport { done: 0, problem: Some(text) }
         }
+    }
+}
+
+/// Sends the mails that are due; a broken path is a problem although the store answered.
+async fn send(ctx: Context) -> JobReport {
+    match outbox::send_due(&ctx).await {
+        Ok(sending) => JobReport { done: sending.sent, problem: sending.problem },
+        Err(error) => report(Err::<u64, _>(error)),
     }
 }

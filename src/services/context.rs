@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::Entropy;
+use crate::email::Mailer;
 use crate::services::targets::{Prober, Targets};
 use crate::settings::Settings;
 use crate::store::Db;
@@ -27,6 +28,7 @@ pub struct Context {
     pub keys: Keys,
     pub metrics: Metrics,
     pub nudge: Nudge,
+    pub mailer: Mailer,
 }
 
 impl Context {
@@ -41,7 +43,8 @@ impl Context {
     ) -> Self {
         let prober = Arc::new(Targets::new(settings.clone(), keys.derive("row-digests")));
         let (metrics, nudge) = (Metrics::default(), Nudge::default());
-        Self { db, clock, entropy, settings, prober, keys, metrics, nudge }
+        let mailer = Mailer::of(&settings.email);
+        Self { db, clock, entropy, settings, prober, keys, metrics, nudge, mailer }
     }
 
     pub fn now(&self) -> Timestamp {

@@ -5,6 +5,7 @@ pub mod alerting;
 pub mod context;
 pub mod gate;
 pub mod idempotency;
+pub mod outbox;
 pub mod secrets;
 pub mod suites;
 pub mod targets;

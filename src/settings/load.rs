@@ -236,7 +236,16 @@ fn judge(entries: Vec<Entry>, problems: &mut Vec<String>) -> Vec<(Entry, Value)>
                 let value = Value::new(Some(&entry.origin), kind);
                 kept.push((entry, value));
             }
-            Err(wanted) => problems.push(refusal(&entry, field, &wanted)),
+            Err(wanted) => {
+                problems.push(refusal(&entry, field, &wanted));
+                // What it belongs to was still named, and the rest of it is still judged.
+                entry.path.pop();
+                if kept.iter().all(|(other, _)| !other.path.starts_with(&entry.path)) {
+                    let value = Value::new(Some(&entry.origin), Map::<String, Value>::new());
+                    entry.value = Written::EmptyTable;
+                    kept.push((entry, value));
+                }
+            }
         }
     }
     kept
@@ -253,7 +262,9 @@ fn refusal(entry: &Entry, field: &Field, wanted: &str) -> String {
         Written::Typed(other) => format!(", not {other}"),
         Written::EmptyTable => ", not a table".into(),
     };
-    format!("{path} ({origin}) must be {wanted}{written}")
+    let (wanted, guess) = wanted.split_once(';').unwrap_or((wanted, ""));
+    let guess = if guess.is_empty() { String::new() } else { format!(";{guess}") };
+    format!("{path} ({origin}) must be {wanted}{written}{guess}")
 }
 
 /// The value as the field's kind, or what it should have been.

@@ -43,7 +43,8 @@ pub enum Written {
 
 /// Reads a TOML text. `name` is how messages call it. All syntax errors come at once.
 pub fn from_toml(name: &str, text: &str) -> Result<Vec<Entry>, Vec<String>> {
-    let (table, errors) = DeTable::parse_recoverable(text);
+    let (table, mut errors) = DeTable::parse_recoverable(text);
+    errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
     if !errors.is_empty() {
         let message = |error: toml::de::Error| {
             let line = error.span().map_or(1, |span| line_of(text, span.start));

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool, Executor};
+use sqlx::{Any, AnyPool, Connection, Executor};
 use tokio::runtime::Handle;
 
 /// A write transaction. It rolls back when dropped; nothing is sent and nothing slow happens inside one.
 pub type Tx = sqlx::Transaction<'static, Any>;
+
+/// How long anybody waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which engine is behind the store's URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,21 +25,23 @@ pub enum Engine {
 /// What can go wrong with our own database. It is never an assertion's result.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the store's URL is not understood: {0}")]
+    #[error("its URL is not understood: {0}")]
     Url(String),
-    #[error("the store cannot be opened: {0}")]
+    #[error("{0}")]
     Open(String),
     #[error("the store's database answered with an error")]
     Database(#[from] sqlx::Error),
-    #[error("the store's schema could not be brought up to date")]
+    #[error("its schema could not be brought up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error(
-        "the store was written by a newer deploywatch (schema {found}, this program knows up to {known}); start \
+        "it was written by a newer deploywatch (schema {found}, this program knows up to {known}); start \
          that version again, or restore the backup made before the upgrade"
     )]
     Newer { found: i64, known: i64 },
     #[error("the store holds a value that this version does not understand: {0}")]
     Corrupt(String),
+    #[error("the store's {0} was changed by others again and again; the next try will find it quiet")]
+    Contended(&'static str),
 }
 
 /// A handle on the store; cheap to clone.
@@ -57,12 +62,19 @@ impl Db {
         sqlx::any::install_default_drivers();
         let home = Handle::current();
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let options = parse(url)?;
+            let refused = |why: &str| StoreError::Open(format!("it cannot be reached: {why}"));
+            // The pool repeats a refused connection until its deadline and then knows only that it was late, so
+            // that one connection is tried for itself.
+            let probe = tokio::time::timeout(PATIENCE, sqlx::AnyConnection::connect_with(&options)).await;
+            let probe = probe.map_err(|_| refused("it did not answer within 5 seconds"))?;
+            let _ = probe.map_err(|error| refused(&plain(&error)))?.close().await;
             let pool = AnyPoolOptions::new()
                 .max_connections(10)
-                .acquire_timeout(Duration::from_secs(5))
-                .connect_with(parse(url)?)
+                .acquire_timeout(PATIENCE)
+                .connect_with(options)
                 .await
-                .map_err(|error| StoreError::Open(plain(&error)))?;
+                .map_err(|error| refused(&plain(&error)))?;
             return Ok(Self { engine: Engine::Postgres, read: pool.clone(), write: pool, home });
         }
         let Some(path) = url.strip_prefix("sqlite:").map(|rest| rest.trim_start_matches("//")) else {
@@ -72,14 +84,15 @@ impl Db {
             return Err(StoreError::Url("an in-memory store is not durable; give a file".into()));
         }
         let file = Path::new(path.split('?').next().unwrap_or(path));
-        let place = |error: &dyn std::fmt::Display| StoreError::Open(format!("{}: {error}", file.display()));
+        let refused =
+            |error: &dyn std::fmt::Display| StoreError::Open(format!("it cannot be opened: {error}"));
         if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|error| place(&error))?;
+            std::fs::create_dir_all(folder).map_err(|error| refused(&error))?;
         }
         let url =
             if path.contains('?') { format!("sqlite:{path}") } else { format!("sqlite:{path}?mode=rwc") };
-        let write = sqlite_pool(&url, 1).await.map_err(|error| place(&plain(&error)))?;
-        let read = sqlite_pool(&url, 4).await.map_err(|error| place(&plain(&error)))?;
+        let write = sqlite_pool(&url, 1).await.map_err(|error| refused(&plain(&error)))?;
+        let read = sqlite_pool(&url, 4).await.map_err(|error| refused(&plain(&error)))?;
         Ok(Self { engine: Engine::Sqlite, read, write, home })
     }
 
@@ -120,10 +133,6 @@ impl Db {
         }
     }
 
-    pub(crate) fn writer_pool(&self) -> &AnyPool {
-        &self.write
-    }
-
     /// Closes both pools, waiting at most five seconds for connections that are still in use.
     pub async fn close(&self) {
         let both = async {
@@ -153,7 +162,7 @@ async fn sqlite_pool(url: &str, connections: u32) -> Result<AnyPool, sqlx::Error
     let options = AnyConnectOptions::from_str(url)?;
     AnyPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(5))
+        .acquire_timeout(PATIENCE)
         .after_connect(|connection, _| {
             Box::pin(async move {
                 for pragma in [

@@ -3,6 +3,14 @@
 use super::Engine;
 
 impl Engine {
+    /// Lets one process migrate at a time, until its transaction ends. SQLite's one writer is lock enough.
+    pub fn migration_lock(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some("SELECT CAST(pg_advisory_xact_lock(4827345120345) AS TEXT)"),
+        }
+    }
+
     /// Appended to the sub-select that claims a row, so that claimers on PostgreSQL do not wait for each other.
     pub fn skip_locked(self) -> &'static str {
         match self {

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use sqlx::Row;
 use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
+use sqlx::{AnyConnection, Executor, Row};
 
 use super::{Db, StoreError};
 
@@ -12,17 +12,25 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (2, "deploys", include_str!("../../migrations/0002_deploys.sql")),
     (3, "webhooks", include_str!("../../migrations/0003_webhooks.sql")),
+    (4, "alerts", include_str!("../../migrations/0004_alerts.sql")),
 ];
+
+const TABLE: &str = "_sqlx_migrations";
 
 /// The newest schema that this program knows.
 pub fn newest() -> i64 {
     MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0)
 }
 
-/// Runs what is missing. On PostgreSQL sqlx holds an advisory lock meanwhile; SQLite has one writer, and two
-/// processes that start at once on one file are ordered by the lock of its own transaction.
+/// Runs what is missing, all of it or nothing: one write transaction holds every migration. The transaction is
+/// also the lock, so that processes that start at once wait for the first one.
 pub async fn run(db: &Db) -> Result<(), StoreError> {
-    if let Some(found) = applied(db).await?
+    let mut tx = db.begin().await?;
+    if let Some(lock) = db.engine().migration_lock() {
+        tx.execute(lock).await?;
+    }
+    tx.ensure_migrations_table(TABLE).await?;
+    if let Some(found) = newest_in(&mut tx).await?
         && found > newest()
     {
         return Err(StoreError::Newer { found, known: newest() });
@@ -39,15 +47,16 @@ pub async fn run(db: &Db) -> Result<(), StoreError> {
             )
         })
         .collect();
-    Migrator::with_migrations(list).run(db.writer_pool()).await?;
-    Ok(())
+    Migrator::with_migrations(list).set_locking(false).run_direct(None, &mut *tx, false).await?;
+    Ok(tx.commit().await?)
 }
 
-/// The newest migration in the store; `None` in an empty one. Also what readiness asks.
+/// The newest migration in the store, for readiness. An error also where nothing was ever migrated.
 pub async fn applied(db: &Db) -> Result<Option<i64>, StoreError> {
-    let mut c = db.reader().await?;
-    // Makes the table where it is missing, so that asking an empty store is no error.
-    c.ensure_migrations_table("_sqlx_migrations").await?;
-    let row = sqlx::query("SELECT max(version) AS version FROM _sqlx_migrations").fetch_one(&mut *c).await?;
+    newest_in(&mut *db.reader().await?).await
+}
+
+async fn newest_in(c: &mut AnyConnection) -> Result<Option<i64>, StoreError> {
+    let row = sqlx::query("SELECT max(version) AS version FROM _sqlx_migrations").fetch_one(c).await?;
     Ok(row.try_get("version")?)
 }

@@ -42,10 +42,15 @@ pub struct Telemetry {
 /// How long an exporter waits for its collector.
 const EXPORT: Duration = Duration::from_secs(5);
 
+const QUIET: &str = "actix_server=warn,tokio_cron_scheduler=warn,sqlx=warn,opentelemetry=warn";
+
 /// Sets logs and traces up for the whole process, on stderr; stdout belongs to results. To be called once.
 /// The exporters block, so that they need threads of their own: never call this inside an async task.
 pub fn init(options: &Options) -> Telemetry {
-    let filter = EnvFilter::try_new(&options.directives).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Libraries that tell about their own life at `info` say nothing to an operator. What is asked for by name
+    // wins over this.
+    let directives = format!("{QUIET},{}", options.directives);
+    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match options.format {
         Format::Text => lines.with_ansi(false).boxed(),

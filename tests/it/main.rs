@@ -4,7 +4,13 @@ mod support;
 mod target;
 
 mod check_cli;
+mod access;
+mod alerts;
 mod harness;
 mod rotation;
 mod webhook_crash;
+mod layering;
+mod server;
+mod settings;
+mod store_core;
 mod webhooks;

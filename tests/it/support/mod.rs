@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, reason = "each capability uses the parts that it needs")]
 
 pub mod agentzero;
+pub mod app;
 pub mod browser;
 pub mod clock;
 pub mod hook;

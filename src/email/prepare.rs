@@ -1,0 +1,361 @@
+//! From facts to a message: subject, headers, text and HTML. Pure; nothing is sent here.
+
+use askama::Template;
+use sha2::{Digest, Sha256};
+
+use super::text::{clean, identity, instant, is_web_address, token};
+use crate::domain::check::Severity;
+use crate::domain::clock::{SignedDuration, Timestamp, humane};
+use crate::domain::ids::NotificationId;
+use crate::domain::incident::{Facts, Incident, IncidentKind, IncidentState, Member};
+use crate::domain::notification::{Content, Notice};
+use crate::settings::Settings;
+
+/// Members that a mail lists; the page has the rest.
+const MEMBERS: usize = 10;
+const STEPS: usize = 10;
+const CONTEXT: usize = 20;
+
+/// What is the same for all mails of this installation.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// The domain of Message-IDs and List-Ids.
+    pub domain: String,
+    /// Without a slash at its end; links are left out where it is unknown.
+    pub public_url: Option<String>,
+}
+
+impl Desk {
+    pub fn of(settings: &Settings) -> Self {
+        let sender_domain = || {
+            let from = settings.email.from.trim_end_matches('>');
+            from.rsplit_once('@').map(|(_, domain)| domain.to_owned())
+        };
+        let domain = settings.email.message_id_domain.clone().or_else(sender_domain);
+        Self {
+            domain: token(&domain.unwrap_or_else(|| "deploywatch.invalid".into())),
+            public_url: settings
+                .http
+                .public_url
+                .as_ref()
+                .map(|url| url.as_str().trim_end_matches('/').into()),
+        }
+    }
+}
+
+/// One message to one recipient, before it is put into words.
+#[derive(Clone)]
+pub struct Letter<'a> {
+    pub id: &'a NotificationId,
+    pub notice: Notice,
+    pub environment: &'a str,
+    /// Absent for reports and tests.
+    pub incident: Option<&'a Incident>,
+    pub facts: &'a Facts,
+    pub recipient: &'a str,
+    /// How many others get the same.
+    pub others: usize,
+    pub next_reminder: Option<Timestamp>,
+    pub now: Timestamp,
+}
+
+#[derive(Template)]
+#[template(path = "email/templates/mail.txt", escape = "none")]
+struct Text<'a> {
+    v: &'a View,
+}
+
+#[derive(Template)]
+#[template(path = "email/templates/mail.html")]
+struct Html<'a> {
+    v: &'a View,
+}
+
+/// What both templates show; every string in it is clean.
+struct View {
+    subject: String,
+    status: String,
+    tone: &'static str,
+    colour: &'static str,
+    headline: String,
+    leads: Vec<String>,
+    members_title: &'static str,
+    members: Vec<MemberView>,
+    more: usize,
+    steps: Vec<String>,
+    context: Vec<Row>,
+    open_label: &'static str,
+    open_url: Option<String>,
+    actions: Vec<(&'static str, String)>,
+    why: Vec<String>,
+}
+
+struct MemberView {
+    title: String,
+    severity: &'static str,
+    message: String,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    label: String,
+    value: String,
+}
+
+impl Row {
+    fn new(label: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { label: label.into(), value: value.into() }
+    }
+
+    fn padded(&self, width: usize) -> String {
+        format!("{:<width$}", self.label)
+    }
+
+    fn is_link(&self) -> bool {
+        is_web_address(&self.value)
+    }
+}
+
+/// Puts a letter into words.
+pub fn prepare(desk: &Desk, letter: &Letter<'_>) -> Content {
+    let view = view(desk, letter);
+    Content {
+        message_id: message_id(desk, letter),
+        headers: headers(desk, letter),
+        text: Text { v: &view }.render().expect("the text template writes into a string"),
+        html: Html { v: &view }.render().expect("the HTML template writes into a string"),
+        subject: view.subject,
+    }
+}
+
+/// The first mail of an incident to a recipient has an id that every later one can name without a look-up.
+fn root_id(desk: &Desk, incident: &Incident, recipient: &str) -> String {
+    let digest = hex::encode(Sha256::digest(recipient.trim().to_lowercase()));
+    format!("<{}.{}@{}>", token(incident.id.as_str()), &digest[..12], desk.domain)
+}
+
+fn message_id(desk: &Desk, letter: &Letter<'_>) -> String {
+    match letter.incident {
+        Some(incident) if letter.notice == Notice::Opened => root_id(desk, incident, letter.recipient),
+        _ => format!("<{}@{}>", token(letter.id.as_str()), desk.domain),
+    }
+}
+
+fn headers(desk: &Desk, letter: &Letter<'_>) -> Vec<(String, String)> {
+    let mut headers: Vec<(&str, String)> = Vec::new();
+    if let Some(incident) = letter.incident
+        && letter.notice != Notice::Opened
+    {
+        let root = root_id(desk, incident, letter.recipient);
+        headers.push(("In-Reply-To", root.clone()));
+        headers.push(("References", root));
+    }
+    // RFC 3834: keeps vacation responders from answering.
+    headers.push(("Auto-Submitted", "auto-generated".into()));
+    let environment = token(letter.environment);
+    let list = if environment.is_empty() { "deploywatch".into() } else { environment };
+    headers.push(("List-Id", format!("<{list}.deploywatch.{}>", desk.domain)));
+    headers.push(("X-Deploywatch-Notice", letter.notice.as_str().into()));
+    headers.push(("X-Deploywatch-Environment", list));
+    headers.push(("X-Deploywatch-Severity", letter.facts.severity.as_str().into()));
+    if let Some(incident) = letter.incident {
+        headers.push(("X-Deploywatch-Incident", token(incident.id.as_str())));
+        headers.push(("X-Deploywatch-Kind", incident.key.kind.as_str().into()));
+        headers.push(("X-Deploywatch-Status", incident.state.as_str().into()));
+        if incident.key.scope.starts_with("dep_") {
+            headers.push(("X-Deploywatch-Deploy", identity(&incident.key.scope, 80)));
+        }
+    }
+    if letter.facts.severity == Severity::Critical && letter.notice.announces() {
+        headers.push(("Importance", "high".into()));
+    }
+    headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn view(desk: &Desk, letter: &Letter<'_>) -> View {
+    let facts = letter.facts;
+    let status = status(letter);
+    let (tone, colour) = tone(letter);
+    let mut subject = format!("[{status}] {}", identity(&facts.subject, 120));
+    if let Some(incident) = letter.incident {
+        subject.push_str(&format!(" #{}", incident.short_id()));
+    }
+    let over = matches!(letter.notice, Notice::Resolved | Notice::Recovered);
+    View {
+        subject,
+        tone,
+        colour,
+        headline: headline(letter),
+        leads: leads(letter),
+        members_title: members_title(letter),
+        members: facts.members.iter().take(MEMBERS).map(member_view).collect(),
+        more: facts.members.len().saturating_sub(MEMBERS),
+        steps: if over {
+            Vec::new()
+        } else {
+            facts.next_steps.iter().take(STEPS).map(|step| clean(step, 500)).collect()
+        },
+        context: facts
+            .context
+            .iter()
+            .take(CONTEXT)
+            .map(|(label, value)| Row::new(clean(label, 40), clean(value, 300)))
+            .collect(),
+        open_label: "Open the incident",
+        open_url: letter.incident.zip(desk.public_url.as_ref()).map(|(incident, url)| {
+            format!("{url}/incidents/{}", token(incident.id.as_str()).replace('-', "_"))
+        }),
+        actions: Vec::new(),
+        why: why(letter),
+        status,
+    }
+}
+
+/// What stands in the brackets: it may change within a thread.
+fn status(letter: &Letter<'_>) -> String {
+    let label = identity(&letter.facts.label, 40);
+    let checks = letter.incident.is_some_and(|incident| incident.key.kind == IncidentKind::ChecksFailed);
+    let members = letter.facts.members.len();
+    let count = if checks && members > 0 { format!(" {members}") } else { String::new() };
+    match letter.notice {
+        Notice::Opened => format!("{label}{count}"),
+        Notice::Reopened => format!("{label} AGAIN{count}"),
+        Notice::Update => format!("UPDATE{count}"),
+        Notice::Reminder => format!("REMINDER{count}"),
+        Notice::Resolved | Notice::Recovered => "RESOLVED".into(),
+        Notice::Report | Notice::Digest => label,
+        Notice::Test => "TEST".into(),
+    }
+}
+
+fn tone(letter: &Letter<'_>) -> (&'static str, &'static str) {
+    const GOOD: (&str, &str) = ("good", "#1a7f45");
+    const WARN: (&str, &str) = ("warn", "#b7791f");
+    const UNKNOWN: (&str, &str) = ("unknown", "#6b5bb5");
+    const BAD: (&str, &str) = ("bad", "#c0281c");
+    const QUIET: (&str, &str) = ("quiet", "#6b7684");
+    let label = letter.facts.label.as_str();
+    match (letter.notice, letter.incident.map(|incident| incident.key.kind)) {
+        (Notice::Resolved | Notice::Recovered, _) => GOOD,
+        (Notice::Test | Notice::Digest, _) => QUIET,
+        (Notice::Report, _) if label.starts_with("PASSED") => GOOD,
+        (Notice::Report, _) if label.starts_with("INCONCLUSIVE") => UNKNOWN,
+        (Notice::Report, _) if label.starts_with("FAILED") => BAD,
+        (Notice::Report, _) => QUIET,
+        (_, Some(IncidentKind::CannotCheck | IncidentKind::CheckerDown)) => UNKNOWN,
+        _ if letter.facts.severity == Severity::Critical => BAD,
+        _ => WARN,
+    }
+}
+
+fn headline(letter: &Letter<'_>) -> String {
+    let said = clean(&letter.facts.headline, 300);
+    match (letter.notice, letter.incident) {
+        (Notice::Resolved | Notice::Recovered, Some(incident)) => {
+            let end = match &incident.state {
+                IncidentState::Resolved { at, .. } => *at,
+                _ => letter.now,
+            };
+            format!("Over after {}: {said}", humane(end.duration_since(letter.facts.since)))
+        }
+        _ => said,
+    }
+}
+
+fn leads(letter: &Letter<'_>) -> Vec<String> {
+    let since = letter.facts.since;
+    let mut leads = Vec::new();
+    let Some(incident) = letter.incident else { return leads };
+    match (letter.notice, &incident.state) {
+        (Notice::Resolved, IncidentState::Resolved { at, note }) => {
+            leads.push(format!("From {} to {}: {}.", instant(since), instant(*at), clean(note, 300)));
+        }
+        (Notice::Recovered, IncidentState::Resolved { at, note }) => {
+            leads.push(format!("From {} to {}: {}.", instant(since), instant(*at), clean(note, 300)));
+            leads.push(
+                "It was over before its first mail could be handed over; this mail replaces that one.".into(),
+            );
+        }
+        _ => leads.push(format!(
+            "Since {} ({} ago).",
+            instant(since),
+            humane(letter.now.duration_since(since).max(SignedDuration::ZERO))
+        )),
+    }
+    if letter.notice == Notice::Reopened {
+        leads.push("It had been resolved shortly before, so this is the same incident.".into());
+    }
+    if letter.notice == Notice::Reminder {
+        leads.push("Nobody has acknowledged it yet.".into());
+    }
+    leads
+}
+
+fn members_title(letter: &Letter<'_>) -> &'static str {
+    match (letter.notice, letter.incident.map(|incident| incident.key.kind)) {
+        (Notice::Resolved | Notice::Recovered, _) => "What it was",
+        (_, Some(IncidentKind::ChecksFailed)) => "What fails",
+        (_, Some(IncidentKind::CannotCheck)) => "What cannot be checked",
+        (_, Some(IncidentKind::StaleSecret | IncidentKind::CompromisedSecret)) => "Which secret",
+        _ => "Details",
+    }
+}
+
+fn member_view(member: &Member) -> MemberView {
+    let mut rows = Vec::new();
+    for (label, value) in [
+        ("expected", Some(&member.expected)),
+        ("observed", Some(&member.observed)),
+        ("baseline", member.baseline.as_ref()),
+        ("change", member.change.as_ref()),
+    ] {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            rows.push(Row::new(label, clean(value, 200)));
+        }
+    }
+    rows.push(Row::new("first seen", instant(member.first_seen_at)));
+    match (member.count, member.runs) {
+        (0, _) => {}
+        (count, 0) => rows.push(Row::new("seen", times(count))),
+        (count, runs) => rows.push(Row::new("failed", format!("{count} of {runs} runs"))),
+    }
+    if let Some(runbook) = &member.runbook {
+        rows.push(Row::new("runbook", clean(runbook, 300)));
+    }
+    let (title, key) = (clean(&member.title, 160), clean(&member.key, 160));
+    if title != key {
+        rows.push(Row::new("check", key));
+    }
+    MemberView { title, severity: member.severity.as_str(), message: clean(&member.message, 400), rows }
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".into() } else { format!("{count} times") }
+}
+
+fn why(letter: &Letter<'_>) -> Vec<String> {
+    let mut why = Vec::new();
+    let environment = clean(letter.environment, 80);
+    let about = if environment.is_empty() { "deploywatch itself".into() } else { environment };
+    why.push(match letter.notice {
+        Notice::Test => "Somebody asked for this mail to see whether mails arrive.".into(),
+        _ => format!("You get this because you are on call for {about}."),
+    });
+    match letter.others {
+        0 => why.push("Nobody else was told.".into()),
+        1 => why.push("One other person was told.".into()),
+        n => why.push(format!("{n} others were told.")),
+    }
+    if let Some(next) = letter.next_reminder {
+        why.push(format!("The next reminder comes at {} unless somebody acknowledges.", instant(next)));
+    }
+    if let Some(incident) = letter.incident {
+        why.push(format!(
+            "Incident {}. On the command line: deploywatch incident show {}",
+            incident.id,
+            incident.short_id()
+        ));
+    }
+    why.push(format!("Written at {}.", instant(letter.now)));
+    why
+}
