@@ -3,14 +3,14 @@
 mod support;
 mod target;
 
-mod check_cli;
 mod access;
 mod alerts;
+mod check_cli;
 mod harness;
-mod rotation;
-mod webhook_crash;
 mod layering;
+mod rotation;
 mod server;
 mod settings;
 mod store_core;
+mod webhook_crash;
 mod webhooks;
