@@ -2,5 +2,6 @@
 
 pub mod deploys;
 pub mod gate;
+pub mod incidents;
 pub mod length;
 pub mod problem;

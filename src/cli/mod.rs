@@ -10,8 +10,11 @@ mod config;
 mod demo;
 mod deploy;
 mod doctor;
+mod email;
 mod gate;
 mod gate_report;
+mod incident;
+mod notify;
 pub mod output;
 mod remote;
 mod report;
@@ -52,6 +55,12 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Make, list and revoke the tokens that callers authenticate with
     Token(token::TokenArgs),
+    /// Show open incidents, and say that you are on them
+    Incident(incident::IncidentArgs),
+    /// Send a test mail
+    Notify(notify::NotifyArgs),
+    /// Look at the mails that would be sent
+    Email(email::EmailArgs),
     /// Print the JSON Schema of a check suite
     #[command(hide = true)]
     Schema,
@@ -93,6 +102,9 @@ async fn dispatch(command: Command, out: &mut Output) -> ExitCode {
         Command::Config(args) => config::run(&args, out),
         Command::Doctor(args) => doctor::run(args, out).await,
         Command::Token(args) => token::run(args, out).await,
+        Command::Incident(args) => incident::run(args, out).await,
+        Command::Notify(args) => notify::run(args, out).await,
+        Command::Email(args) => email::run(args, out).await,
         Command::Schema => {
             out.line(crate::suite::json_schema().trim_end());
             Ok(0)

@@ -4,6 +4,7 @@ mod directory;
 mod memory;
 mod message;
 pub mod prepare;
+pub mod samples;
 mod smtp;
 mod text;
 

@@ -9,6 +9,8 @@ pub mod error;
 mod gate;
 mod health;
 mod idempotent;
+mod inbox;
+mod incidents;
 mod metrics;
 pub mod peer;
 pub mod routes;

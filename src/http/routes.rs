@@ -5,7 +5,9 @@ use actix_web::web;
 
 pub use crate::domain::access::Scope;
 
-use super::{dashboard, deliveries, deploys, gate, health, metrics, secrets, session, webhooks};
+use super::{
+    dashboard, deliveries, deploys, gate, health, inbox, incidents, metrics, secrets, session, webhooks,
+};
 
 /// Who may use a route. The default is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,6 +74,27 @@ pub fn table() -> Vec<Route> {
         route("POST", "/api/v1/secrets/{source}/{mode}/{action}", With(Scope::Admin), || {
             web::post().to(secrets::change)
         }),
+        route("GET", "/incidents/{id}", With(Scope::Read), || web::get().to(incidents::page)),
+        route("POST", "/incidents/{id}/acknowledge", With(Scope::Ack), || {
+            web::post().to(incidents::acknowledge_by_form)
+        }),
+        route("POST", "/incidents/{id}/snooze", With(Scope::Ack), || {
+            web::post().to(incidents::snooze_by_form)
+        }),
+        route("GET", "/api/v1/incidents", With(Scope::Read), || web::get().to(incidents::list)),
+        route("GET", "/api/v1/incidents/{id}", With(Scope::Read), || web::get().to(incidents::get)),
+        route("POST", "/api/v1/incidents/{id}/acknowledge", With(Scope::Ack), || {
+            web::post().to(incidents::acknowledge)
+        }),
+        route("POST", "/api/v1/incidents/{id}/resolve", With(Scope::Ack), || {
+            web::post().to(incidents::resolve)
+        }),
+        route("POST", "/api/v1/incidents/{id}/snooze", With(Scope::Ack), || {
+            web::post().to(incidents::snooze)
+        }),
+        route("GET", "/inbox", With(Scope::Read), || web::get().to(inbox::list)),
+        route("GET", "/inbox/{id}", With(Scope::Read), || web::get().to(inbox::mail)),
+        route("GET", "/inbox/{id}/html", With(Scope::Read), || web::get().to(inbox::html)),
         route("POST", "/webhooks/{source}", Public, || web::post().to(webhooks::receive)),
     ]
 }

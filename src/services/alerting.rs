@@ -1,5 +1,6 @@
 //! Turns signals into incidents and notifications, inside the transaction of their cause.
 
+pub mod act;
 pub mod announce;
 
 use crate::domain::clock::{SignedDuration, Timestamp};

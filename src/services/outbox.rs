@@ -3,6 +3,8 @@
 //! A message whose sender died is claimed again when its lease ends and goes out with the same Message-ID:
 //! at least once, twice only if the death fell between the server's answer and our commit.
 
+pub mod trial;
+
 use std::time::{Duration, Instant};
 
 use crate::domain::check::Severity;

@@ -258,6 +258,18 @@ pub async fn cancel_follow_ups(
     Ok(done.rows_affected())
 }
 
+/// Cancels a message that waits for a later attempt. `false`: it does not wait.
+pub async fn withdraw(c: &mut AnyConnection, id: &NotificationId, now: Timestamp) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE notifications SET state = 'cancelled', finished_at = $2 WHERE id = $1 AND state = 'pending'",
+    )
+    .bind(id.as_str())
+    .bind(to_micros(now))
+    .execute(c)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 pub async fn add_attempt(
     c: &mut AnyConnection,
     id: &str,

@@ -131,7 +131,7 @@ fn webhook_url(ctx: &Context) -> String {
 }
 
 impl Frame {
-    fn new(caller: &Caller, page: &'static str, now: Timestamp) -> Self {
+    pub fn new(caller: &Caller, page: &'static str, now: Timestamp) -> Self {
         Self {
             assets: assets::addresses(),
             signed_in: true,
@@ -143,7 +143,8 @@ impl Frame {
     }
 }
 
-fn render(page: &impl Template) -> Result<HttpResponse, ApiError> {
+/// A page as an answer.
+pub fn render(page: &impl Template) -> Result<HttpResponse, ApiError> {
     let text = page
         .render()
         .map_err(|error| ApiError::new(Code::Internal, "the page could not be drawn").caused_by(error))?;

@@ -1,0 +1,99 @@
+//! `deploywatch notify test`: one mail through the real outbox, and what the mail server said to it.
+
+use clap::{Args, Subcommand};
+
+use super::Output;
+use super::common::SettingsArgs;
+use crate::app::{self, Parts};
+use crate::domain::notification::{FailureClass, NotificationState};
+use crate::email::mask;
+use crate::services::Context;
+use crate::services::alerting::announce;
+use crate::services::outbox::trial;
+use crate::settings::{EmailTransport, Purpose};
+
+/// The mail server could not be reached or took too long.
+const UNREACHABLE: u8 = 6;
+/// The mail server refused, so that settings must change.
+const REFUSED: u8 = 2;
+
+#[derive(Debug, Args)]
+pub struct NotifyArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(subcommand)]
+    command: NotifyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum NotifyCommand {
+    /// Send a test mail and say what the mail server answered
+    Test {
+        /// To whom; may be given several times. Without it, to everybody on call
+        #[arg(long, value_name = "ADDRESS")]
+        to: Vec<String>,
+    },
+}
+
+pub async fn run(args: NotifyArgs, out: &mut Output) -> anyhow::Result<u8> {
+    let settings = args.settings.load(Purpose::Command, out)?.settings;
+    let NotifyCommand::Test { to } = args.command;
+    anyhow::ensure!(
+        settings.email.transport != EmailTransport::Smtp || !settings.email.smtp.host.is_empty(),
+        "email.smtp.host is empty, so no mail could be sent; set DEPLOYWATCH__EMAIL__SMTP__HOST, or for \
+         development DEPLOYWATCH__EMAIL__TRANSPORT=directory"
+    );
+    for address in &to {
+        anyhow::ensure!(
+            address.parse::<lettre::message::Mailbox>().is_ok(),
+            "{address:?} is not a mail address, such as oncall@example.com"
+        );
+    }
+    let ctx = app::context(&Parts::real(settings)).await?;
+    let code = test(&ctx, to, out).await;
+    ctx.db.close().await;
+    code
+}
+
+async fn test(ctx: &Context, to: Vec<String>, out: &mut Output) -> anyhow::Result<u8> {
+    let people = if to.is_empty() { everybody(ctx) } else { to };
+    anyhow::ensure!(
+        !people.is_empty(),
+        "nobody is on call, so a test would reach nobody; give --to ADDRESS, or set email.recipients"
+    );
+    let mut code = 0;
+    for id in trial::write(ctx, &people).await? {
+        let (stored, attempts) = trial::try_once(ctx, &id).await?;
+        let to = mask(&stored.notification.recipient);
+        let last = attempts.last();
+        if stored.state == NotificationState::Sent {
+            let said = last.map_or("taken", |attempt| attempt.answer.as_str());
+            let took = last.map_or(0, |attempt| attempt.duration_ms);
+            out.line(&format!("{to}: handed over in {took} ms ({said})"));
+            continue;
+        }
+        let said = last.map_or("it could not be tried in time", |attempt| attempt.answer.as_str());
+        let stage = last.and_then(|attempt| attempt.stage).map_or("", |stage| stage.as_str());
+        out.line(&format!("{to}: NOT sent, at the step `{stage}`: {said}"));
+        let class = last.and_then(|attempt| attempt.class);
+        let this = if matches!(class, None | Some(FailureClass::Transient)) { UNREACHABLE } else { REFUSED };
+        code = if code == 0 { this } else { code };
+    }
+    if code == 0 {
+        out.note("taken by the mail server; whether it reaches the inbox only a look there tells");
+    }
+    Ok(code)
+}
+
+/// Everybody whom some environment would tell, each once.
+fn everybody(ctx: &Context) -> Vec<String> {
+    let mut people = announce::recipients(ctx, "");
+    for environment in ctx.settings.environments.keys() {
+        for address in announce::recipients(ctx, environment) {
+            if !people.iter().any(|known| known.eq_ignore_ascii_case(&address)) {
+                people.push(address);
+            }
+        }
+    }
+    people
+}
