@@ -52,13 +52,12 @@ async fn write(
     let path = |extension: &str| dir.join(format!("{}.{extension}", sample.name));
     for (extension, text) in [("html", &content.html), ("txt", &content.text)] {
         let path = path(extension);
-        tokio::fs::write(&path, text).await.with_context(|| format!("{} cannot be written", path.display()))?;
+        tokio::fs::write(&path, text)
+            .await
+            .with_context(|| format!("{} cannot be written", path.display()))?;
     }
-    let files = Email {
-        transport: EmailTransport::Directory,
-        directory: dir.join("eml"),
-        ..settings.email.clone()
-    };
+    let files =
+        Email { transport: EmailTransport::Directory, directory: dir.join("eml"), ..settings.email.clone() };
     out.line(&format!("{}  {}", path("html").display(), content.subject));
     let mail = Mail { to: "oncall@example.com".into(), content, date: sample.now };
     Mailer::of(&files).open().await?.send(&mail).await?;

@@ -106,7 +106,8 @@ async fn list(
 ) -> anyhow::Result<u8> {
     let found = incidents::list(&mut *ctx.db.reader().await?, which, environment, LISTED).await?;
     if format == Format::Json {
-        let views: Vec<IncidentView> = found.iter().map(|stored| IncidentView::of(&stored.incident)).collect();
+        let views: Vec<IncidentView> =
+            found.iter().map(|stored| IncidentView::of(&stored.incident)).collect();
         out.line(&serde_json::to_string_pretty(&views)?);
         return Ok(0);
     }
@@ -195,7 +196,11 @@ async fn find(ctx: &Context, wanted: &str) -> anyhow::Result<Incident> {
     let mut found = incidents::find_by_suffix(&mut *ctx.db.reader().await?, wanted).await?;
     match (found.pop(), found.is_empty()) {
         (Some(one), true) => Ok(one.incident),
-        (None, _) => anyhow::bail!("there is no incident {wanted:?}; `deploywatch incident list --all` shows all"),
-        (Some(_), false) => anyhow::bail!("several incidents end with {wanted:?}; give more of the identifier"),
+        (None, _) => {
+            anyhow::bail!("there is no incident {wanted:?}; `deploywatch incident list --all` shows all")
+        }
+        (Some(_), false) => {
+            anyhow::bail!("several incidents end with {wanted:?}; give more of the identifier")
+        }
     }
 }

@@ -74,11 +74,30 @@ pub fn all(now: Timestamp) -> Vec<Sample> {
         of("cannot-check", Notice::Opened, IncidentKind::CannotCheck, unreachable(now)),
         of("stale-secret", Notice::Opened, IncidentKind::StaleSecret, stale(now)),
         of("signature-failures", Notice::Opened, IncidentKind::SignatureFailures, refused(now)),
-        report("passed", Notice::Report, "PASSED 24h", "Deploy 7f3c2a1 held for 24 h: 214 of 214 slots measured, all 17 checks pass"),
-        report("superseded", Notice::Report, "SUPERSEDED", "Deploy 7f3c2a1 was superseded by 9b1e004 after 3 h 20 min; nothing had failed"),
-        report("inconclusive", Notice::Report, "INCONCLUSIVE", "Deploy 7f3c2a1 cannot be judged: only 61% of its slots could be measured"),
+        report(
+            "passed",
+            Notice::Report,
+            "PASSED 24h",
+            "Deploy 7f3c2a1 held for 24 h: 214 of 214 slots measured, all 17 checks pass",
+        ),
+        report(
+            "superseded",
+            Notice::Report,
+            "SUPERSEDED",
+            "Deploy 7f3c2a1 was superseded by 9b1e004 after 3 h 20 min; nothing had failed",
+        ),
+        report(
+            "inconclusive",
+            Notice::Report,
+            "INCONCLUSIVE",
+            "Deploy 7f3c2a1 cannot be judged: only 61% of its slots could be measured",
+        ),
         Sample {
-            facts: Facts { subject: "deploywatch mail path".into(), context: Vec::new(), ..report("test", Notice::Test, "TEST", "Mails from deploywatch reach you").facts },
+            facts: Facts {
+                subject: "deploywatch mail path".into(),
+                context: Vec::new(),
+                ..report("test", Notice::Test, "TEST", "Mails from deploywatch reach you").facts
+            },
             ..report("test", Notice::Test, "TEST", "")
         },
     ]
@@ -189,10 +208,14 @@ fn stale(now: Timestamp) -> Facts {
         subject: "acme-production lemonsqueezy webhook".into(),
         headline: "Lemon Squeezy still signs with the retired secret 3c9d…e1, rotated 2 d ago".into(),
         next_steps: vec![
-            "Open Settings > Webhooks at Lemon Squeezy and set the secret whose fingerprint is 81fe…07".into(),
+            "Open Settings > Webhooks at Lemon Squeezy and set the secret whose fingerprint is 81fe…07"
+                .into(),
             "The 4 refused deliveries are kept and verified again once the right secret is known".into(),
         ],
-        context: vec![("source".into(), "lemonsqueezy (live)".into()), ("refused".into(), "4 deliveries".into())],
+        context: vec![
+            ("source".into(), "lemonsqueezy (live)".into()),
+            ("refused".into(), "4 deliveries".into()),
+        ],
         members: vec![Member {
             key: "3c9de1".into(),
             title: "secret 3c9d…e1 (retired)".into(),

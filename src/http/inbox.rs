@@ -22,8 +22,7 @@ const FRAMING: &str = "default-src 'none'; style-src 'self'; script-src 'self'; 
      connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The mail itself: its own styles, no scripts, nothing fetched, framed by our pages alone.
-const FRAMED: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'; sandbox allow-popups";
+const FRAMED: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'; sandbox allow-popups";
 
 #[derive(Template)]
 #[template(path = "http/dashboard/templates/inbox.html")]
@@ -73,7 +72,10 @@ pub async fn mail(
         Fact { mono: true, ..Fact::new("message id", mail.content.message_id.clone()) },
     ];
     if let Some(incident) = &mail.incident {
-        facts.push(Fact { link: Some(format!("/incidents/{incident}")), ..Fact::new("incident", incident.as_str()) });
+        facts.push(Fact {
+            link: Some(format!("/incidents/{incident}")),
+            ..Fact::new("incident", incident.as_str())
+        });
     }
     facts.extend(attempts.iter().map(|attempt| Fact::new("attempt", tried(attempt, now))));
     let page = MailPage {
@@ -120,7 +122,9 @@ fn badge(stored: &Stored) -> Badge {
         NotificationState::Sent => Badge::good("handed over"),
         NotificationState::Dead => Badge::bad("given up"),
         NotificationState::Cancelled => Badge::quiet("withdrawn"),
-        NotificationState::Pending | NotificationState::Sending if stored.attempts == 0 => Badge::busy("waiting"),
+        NotificationState::Pending | NotificationState::Sending if stored.attempts == 0 => {
+            Badge::busy("waiting")
+        }
         NotificationState::Pending | NotificationState::Sending => Badge::warn("trying again"),
     }
 }

@@ -227,7 +227,9 @@ fn mail(stored: &notifications::Stored, now: Timestamp) -> String {
     let mail = &stored.notification;
     let state = match stored.state {
         NotificationState::Sent => "handed over".to_owned(),
-        NotificationState::Pending if stored.attempts > 0 => format!("tried {} times, waiting", stored.attempts),
+        NotificationState::Pending if stored.attempts > 0 => {
+            format!("tried {} times, waiting", stored.attempts)
+        }
         NotificationState::Dead => "given up".into(),
         other => other.as_str().into(),
     };

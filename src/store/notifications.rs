@@ -259,7 +259,11 @@ pub async fn cancel_follow_ups(
 }
 
 /// Cancels a message that waits for a later attempt. `false`: it does not wait.
-pub async fn withdraw(c: &mut AnyConnection, id: &NotificationId, now: Timestamp) -> Result<bool, StoreError> {
+pub async fn withdraw(
+    c: &mut AnyConnection,
+    id: &NotificationId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let done = sqlx::query(
         "UPDATE notifications SET state = 'cancelled', finished_at = $2 WHERE id = $1 AND state = 'pending'",
     )

@@ -10,8 +10,8 @@ use crate::email::{Desk, Letter, prepare};
 use crate::services::Context;
 use crate::services::alerting::announce::EMAIL;
 use crate::settings::EmailTransport;
-use crate::store::notifications::{self, Attempt, Notification, Stored};
 use crate::store::StoreError;
+use crate::store::notifications::{self, Attempt, Notification, Stored};
 
 /// Between two looks at a message that another process is sending.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
