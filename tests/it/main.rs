@@ -13,4 +13,5 @@ mod server;
 mod settings;
 mod store_core;
 mod webhook_crash;
+mod whole_line;
 mod webhooks;

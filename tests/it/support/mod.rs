@@ -9,6 +9,7 @@ pub mod browser;
 pub mod clock;
 pub mod hook;
 pub mod http;
+pub mod mailbox;
 pub mod pg;
 pub mod process;
 pub mod product;
