@@ -58,10 +58,10 @@ impl Invocation {
         self
     }
 
-    /// Runs it to its end, at most a minute.
+    /// Runs it to its end, at most five minutes.
     pub async fn finish(self) -> Finished {
         let mut process = self.spawn();
-        let status = process.exit(Duration::from_secs(60)).await;
+        let status = process.exit(Duration::from_secs(300)).await;
         Finished { code: status.code().unwrap_or(-1), stdout: process.stdout(), stderr: process.stderr() }
     }
 
