@@ -13,5 +13,5 @@ mod server;
 mod settings;
 mod store_core;
 mod webhook_crash;
-mod whole_line;
 mod webhooks;
+mod whole_line;

@@ -53,7 +53,8 @@ impl Installation {
             "#,
             port = mailbox.port,
         );
-        std::fs::write(folder.path().join("deploywatch.toml"), settings).expect("the settings can be written");
+        std::fs::write(folder.path().join("deploywatch.toml"), settings)
+            .expect("the settings can be written");
         let (server, address) = Self::serve(folder.path()).await;
         Self { folder, server, address }
     }
@@ -225,7 +226,10 @@ async fn nothing_is_lost_when_it_is_killed_at_three_moments() {
     (team.server, team.address) = Installation::serve(team.folder.path()).await;
     let first = mailbox.receives("FAIL").await;
     let same = mailbox.mails().into_iter().filter(|mail| mail.subject.contains("FAIL"));
-    assert!(same.into_iter().all(|mail| mail.message_id == first.message_id), "at most duplicates of one mail");
+    assert!(
+        same.into_iter().all(|mail| mail.message_id == first.message_id),
+        "at most duplicates of one mail"
+    );
 
     // Every planned slot of every check up to the last one is accounted for: measured, or said to be missed.
     let gaps = team

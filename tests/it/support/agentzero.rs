@@ -26,7 +26,8 @@ impl AgentZero {
     pub async fn on(cluster: &PgCluster, users: u32) -> Self {
         let template = format!("agentzero_{users}");
         // What a Supabase project grants its readers, so that `visible_rows` may look through a user's eyes.
-        let sql = async || format!("SET agentzero.users = '{users}';\n{SQL}\nGRANT authenticated TO scanner;");
+        let sql =
+            async || format!("SET agentzero.users = '{users}';\n{SQL}\nGRANT authenticated TO scanner;");
         let admin = cluster.from_template(&template, sql).await;
         let database = database_of(&admin);
         Self {
