@@ -25,9 +25,11 @@ pub struct Measurement {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// `None` where the statement gave NULL or no row.
+    #[serde(with = "exact")]
     pub value: Option<f64>,
     pub unit: Unit,
     /// Rows looked at, the hundred percent of a percentage.
+    #[serde(with = "exact", default)]
     pub tested: Option<f64>,
     /// Keyed digests of the failing rows' keys, at most 10,000, for `new_above`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -116,6 +118,35 @@ impl MeasureErrorCode {
             Self::Rewritten => "rewritten",
             Self::Cost => "cost",
             Self::Budget => "budget",
+        }
+    }
+}
+
+/// Numbers as text: a JSON parser may be off by the last bit, and then an unchanged value would seem to have
+/// dropped below its own baseline.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+        value.map(|value| value.to_string()).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Measured;
+
+    #[test]
+    fn a_value_comes_back_to_the_last_bit() {
+        for value in [0.925_081_433_224_755_7, 1.0 / 3.0, 1e300, -0.1, 9_007_199_254_740_991.0] {
+            let kept = Measured { value: Some(value), ..Measured::default() };
+            let text = serde_json::to_string(&kept).unwrap();
+            assert_eq!(serde_json::from_str::<Measured>(&text).unwrap().value, Some(value));
         }
     }
 }

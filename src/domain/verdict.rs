@@ -419,7 +419,9 @@ fn provisional(checks: &[Assessed<'_>], target: &TargetHealth, now: Timestamp) -
 }
 
 fn coverage(checks: &[Assessed<'_>]) -> f64 {
-    checks.iter().filter(|c| c.counts()).map(|c| c.state.whole.ratio()).fold(1.0, f64::min)
+    let lowest = checks.iter().filter(|c| c.counts()).map(|c| c.state.whole.ratio()).fold(1.0, f64::min);
+    // Four digits are all that anybody reads, and they come back from JSON as they went in.
+    (lowest * 10_000.0).floor() / 10_000.0
 }
 
 fn counts(checks: &[Assessed<'_>]) -> Counts {

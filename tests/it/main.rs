@@ -12,6 +12,7 @@ mod rotation;
 mod server;
 mod settings;
 mod store_core;
+mod verification;
 mod webhook_crash;
 mod webhooks;
 mod whole_line;

@@ -60,9 +60,10 @@ async fn finish_in(ctx: &Context, tx: &mut Tx, mut row: DeployRow) -> Result<Dep
     let now = truncate(ctx.now());
     let previous = deploys::get_last_finished(tx, &row.deploy.environment).await?;
     choose_baseline(ctx, tx, &mut row, previous.as_ref(), now).await?;
+    supersede_older(ctx, tx, &row.deploy, now).await?;
+    // Asked after the older one has ended: it may be the newest clean one itself.
     let clean = deploys::get_newest_clean(tx, &row.deploy.environment).await?;
     row.clean_baseline_id = clean.and_then(|clean| clean.deploy.baseline_id);
-    supersede_older(ctx, tx, &row.deploy, now).await?;
     if let Some(previous) = &previous {
         let previous = deploys::get_deploy(tx, &previous.deploy.id).await?;
         row.both_baselines = previous.as_ref().is_some_and(|p| is_damaged(&p.verdict));

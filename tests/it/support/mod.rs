@@ -17,6 +17,7 @@ pub mod reaper;
 pub mod signer;
 pub mod store;
 pub mod wait;
+pub mod watch;
 
 pub use agentzero::AgentZero;
 pub use clock::{TestEntropy, manual_clock};
