@@ -6,7 +6,7 @@ use super::drift::Fingerprint;
 use super::measurement::{Measured, Measurement, Unit};
 use super::observation::{Observation, Outcome};
 use super::threshold::{BaselineFacts, Bound, Facts, Held, Lacking, Rule, Threshold};
-use super::wording::{number, percent, quantity};
+use super::wording::{Wording, number, percent, quantity};
 
 /// What a comparing threshold is held against, or why there is nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -295,7 +295,7 @@ impl Sentence<'_> {
             }
         }
         // "None is allowed" goes without saying where rows break a rule.
-        let obvious = self.facts.unit == Unit::Violations
+        let obvious = matches!(self.check.wording, Wording::Counted { .. })
             && matches!(rule, Rule::Above(Bound::Number(0.0)) | Rule::NewAbove(Bound::Number(0.0)));
         if !obvious {
             text.push_str("; ");

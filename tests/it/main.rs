@@ -12,6 +12,7 @@ mod rotation;
 mod server;
 mod settings;
 mod store_core;
+mod suite_kinds;
 mod verification;
 mod webhook_crash;
 mod webhooks;

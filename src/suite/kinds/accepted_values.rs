@@ -34,7 +34,7 @@ impl Kind for AcceptedValues {
         let column = self.column;
         let values: Vec<Scalar> = self.values.into_iter().map(|value| value.0).collect();
         let list = and_list(&values.iter().map(ToString::to_string).collect::<Vec<_>>());
-        let what = format!("a {column} other than {list}");
+        let what = format!("{column} other than {list}");
         let wording = scope.counted(&format!("has {what}"), &format!("have {what}"));
         vec![scope.rows(column.clone(), RowAggregate::AcceptedValues { column, values }, wording)]
     }

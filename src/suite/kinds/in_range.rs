@@ -39,8 +39,7 @@ impl Kind for InRange {
                 String::new()
             }
         };
-        let wording =
-            scope.counted(&format!("has a {column} {bounds}"), &format!("have a {column} {bounds}"));
+        let wording = scope.counted(&format!("has {column} {bounds}"), &format!("have {column} {bounds}"));
         vec![scope.rows(column.clone(), RowAggregate::InRange { column, min, max }, wording)]
     }
 }

@@ -26,7 +26,7 @@ impl Kind for MatchesPattern {
 
     fn drafts(self, scope: &Scope<'_>) -> Vec<Draft> {
         let Self { column, pattern } = self;
-        let what = format!("a {column} that does not match {pattern}");
+        let what = format!("{column} that does not match {pattern}");
         let wording = scope.counted(&format!("has {what}"), &format!("have {what}"));
         vec![scope.rows(column.clone(), RowAggregate::MatchesPattern { column, pattern }, wording)]
     }

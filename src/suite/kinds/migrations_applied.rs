@@ -66,12 +66,12 @@ impl Kind for MigrationsApplied {
     }
 }
 
-/// The folder as seen from here, else from the suite's folder or one above it: a suite in `checks/` names
+/// The folder as seen from the suite's own folder or one above it, else from here: a suite in `checks/` names
 /// `supabase/migrations` from the root of its repository. Where there is none (a server), CI uploads the list.
 fn locate(directory: &str, folder: Option<&Path>) -> Option<PathBuf> {
     let here = std::iter::once(PathBuf::from(directory));
     let above = folder.into_iter().flat_map(|folder| folder.ancestors().map(|above| above.join(directory)));
-    here.chain(above).find(|candidate| candidate.is_dir())
+    above.chain(here).find(|candidate| candidate.is_dir())
 }
 
 fn names(folder: &Path) -> std::io::Result<Vec<String>> {

@@ -32,8 +32,8 @@ impl Kind for Reconcile {
         scope.check_sql(&self.equals);
         let value = self.value.value.trim().to_owned();
         let wording = scope.counted(
-            &format!("has a {value} that does not add up"),
-            &format!("have a {value} that does not add up"),
+            &format!("has {value} that does not add up"),
+            &format!("have {value} that does not add up"),
         );
         let aggregate =
             RowAggregate::Reconcile { key: self.key, value: value.clone(), equals: self.equals.value };
