@@ -288,8 +288,7 @@ fn show_status(view: &DeployView, format: Format, out: &mut Output) {
     ));
     for check in &view.failing {
         let since = check.since.as_deref().map_or_else(String::new, |since| format!(", since {since}"));
-        let before = check.before.as_deref().map_or_else(String::new, |b| format!(" (before: {b})"));
-        out.line(&format!("  failing   {}: {}{before}{since}", check.title, check.message));
+        out.line(&format!("  failing   {}: {}{since}", check.title, check.message));
     }
     for reason in view.reasons.iter().filter(|reason| reason.code != "breached") {
         out.line(&format!("  because   {}", reason.message));

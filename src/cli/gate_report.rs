@@ -121,9 +121,6 @@ pub fn summary(view: &GateView) -> String {
 
 fn sentence(check: &FailingView) -> String {
     let mut text = check.message.clone();
-    if let Some(before) = &check.before {
-        let _ = write!(text, "; before the deploy: {before}");
-    }
     if let Some(since) = &check.since {
         let _ = write!(text, "; since {since}");
     }

@@ -288,7 +288,7 @@ fn member(check: &CheckStanding, since: Timestamp) -> Member {
         change: change.map(|by| format!("{}{}", if by > 0.0 { "+" } else { "-" }, number(by.abs()))),
         first_seen_at: check.first_failed_at.unwrap_or(since),
         count: check.fails,
-        runs: check.conclusive,
+        runs: check.runs,
         message: check.message.clone(),
         runbook: check.runbook.clone(),
     }

@@ -21,6 +21,9 @@ pub struct CheckState {
     pub extras: u32,
     pub whole: Coverage,
     pub smoke: Coverage,
+    /// Conclusive samples, extra ones included.
+    #[serde(default)]
+    pub runs: u32,
     pub fails_total: u32,
     pub fails_consecutive: u32,
     pub passes_consecutive: u32,
@@ -99,6 +102,7 @@ impl CheckState {
             extras: 0,
             whole: Coverage::default(),
             smoke: Coverage::default(),
+            runs: 0,
             fails_total: 0,
             fails_consecutive: 0,
             passes_consecutive: 0,
@@ -153,6 +157,7 @@ impl CheckState {
             self.skipped += 1;
             return;
         }
+        self.runs += u32::from(seen.outcome.is_conclusive());
         self.cover(slot, seen);
         if is_muted(check, seen.observed_at) {
             self.muted += 1;

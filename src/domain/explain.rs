@@ -61,14 +61,9 @@ fn stop(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, place: &str
         n => format!(" (and {} more)", n - 1),
     };
     let said = |value: Option<f64>| value.map(|value| quantity(value, first.unit));
-    let limit = first.threshold.as_ref().map(|limit| format!(", allowed: not {limit}")).unwrap_or_default();
+    let limit = first.threshold.as_ref().map(|limit| format!("; it fails if {limit}")).unwrap_or_default();
     let since = first.first_failed_at.map_or("not known".to_owned(), |at| {
-        format!(
-            "{}, {} after {}",
-            rfc3339(at),
-            since_deploy(deploy, at).trim_start_matches("T+"),
-            deploy.label()
-        )
+        format!("{}, {} of {}", rfc3339(at), since_deploy(deploy, at), deploy.label())
     });
     let recovered = if first.recovered { "; it has recovered since, the verdict stays" } else { "" };
     let advice = match &first.runbook {
@@ -87,7 +82,7 @@ fn stop(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, place: &str
                 (None, None) => "none".to_owned(),
             }
         ),
-        format!("  since     {since}, {} of {} runs failed{recovered}", first.fails, first.conclusive),
+        format!("  since     {since}, {} of {} runs failed{recovered}", first.fails, first.runs),
         format!(
             "  what now  {advice}; if it is no problem: deploywatch deploy override {} --verdict passed --reason WHY",
             deploy.id

@@ -124,6 +124,9 @@ pub struct CheckStanding {
     pub planned: u32,
     pub conclusive: u32,
     pub fails: u32,
+    /// Conclusive samples, extra ones included: `fails` of `runs` failed.
+    #[serde(default)]
+    pub runs: u32,
     pub value: Option<f64>,
     pub unit: Unit,
     pub baseline: Option<f64>,
@@ -460,6 +463,7 @@ fn standing(check: &Assessed<'_>, now: Timestamp) -> CheckStanding {
         planned: state.whole.planned,
         conclusive: state.whole.conclusive,
         fails: state.fails_total,
+        runs: state.runs,
         value: shown.and_then(|o| o.value),
         unit: shown.map(|o| o.unit).unwrap_or_default(),
         baseline: shown.and_then(|o| o.baseline),

@@ -271,7 +271,7 @@ fn failing(row: &DeployRow, check: &CheckStanding) -> FailingView {
         first_failed_at: check.first_failed_at,
         since: check.first_failed_at.map(since),
         fails: check.fails,
-        runs: check.conclusive,
+        runs: check.runs,
         runbook: check.runbook.clone(),
         statement: check.statement.clone(),
     }
