@@ -8,6 +8,7 @@ mod alerts;
 mod check_cli;
 mod harness;
 mod layering;
+mod mail;
 mod rotation;
 mod scheduler;
 mod server;

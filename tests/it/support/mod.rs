@@ -15,6 +15,7 @@ pub mod process;
 pub mod product;
 pub mod reaper;
 pub mod signer;
+pub mod smtp;
 pub mod store;
 pub mod wait;
 pub mod watch;

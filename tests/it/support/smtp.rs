@@ -1,0 +1,137 @@
+//! A mail server on loopback that does what a test tells it, and remembers every line that it was sent.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What the server does next; it may be changed while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    Accept,
+    /// Takes the connection and never says a word.
+    Silent,
+    /// 550 for recipients that contain this.
+    RefuseRecipient(&'static str),
+    RefuseLogin,
+    /// Reads the message and goes away instead of answering.
+    DropAfterContent,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    lines: Vec<String>,
+    mails: Vec<Vec<u8>>,
+}
+
+/// Gone with the value.
+#[derive(Debug)]
+pub struct SmtpServer {
+    pub port: u16,
+    behaviour: Arc<Mutex<Behaviour>>,
+    seen: Arc<Mutex<Seen>>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl SmtpServer {
+    pub async fn start(behaviour: Behaviour) -> Self {
+        Self::start_on(0, behaviour).await
+    }
+
+    pub async fn start_on(port: u16, behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("loopback has a free port");
+        let port = listener.local_addr().expect("a bound listener has an address").port();
+        let behaviour = Arc::new(Mutex::new(behaviour));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (b, s) = (behaviour.clone(), seen.clone());
+        let accepting = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (b, s) = (b.clone(), s.clone());
+                tokio::spawn(async move {
+                    let _ = converse(stream, b, s).await;
+                });
+            }
+        });
+        Self { port, behaviour, seen, accepting }
+    }
+
+    pub fn behave(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// The messages that it answered with 250.
+    pub fn mails(&self) -> Vec<Vec<u8>> {
+        self.seen.lock().unwrap().mails.clone()
+    }
+
+    /// Every command that it was sent.
+    pub fn lines(&self) -> Vec<String> {
+        self.seen.lock().unwrap().lines.clone()
+    }
+}
+
+impl Drop for SmtpServer {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn converse(
+    stream: TcpStream,
+    behaviour: Arc<Mutex<Behaviour>>,
+    seen: Arc<Mutex<Seen>>,
+) -> std::io::Result<()> {
+    let now = || *behaviour.lock().unwrap();
+    if now() == Behaviour::Silent {
+        // Held open until the client gives up.
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        while reader.read_line(&mut line).await? > 0 {}
+        return Ok(());
+    }
+    let (read, mut write) = stream.into_split();
+    let mut reader = BufReader::new(read);
+    write.write_all(b"220 stub ESMTP\r\n").await?;
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if reader.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let command = line.trim_end().to_owned();
+        seen.lock().unwrap().lines.push(command.clone());
+        let verb = command.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+        let answer: &[u8] = match (verb.as_str(), now()) {
+            ("EHLO", _) => b"250-stub\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME\r\n",
+            ("AUTH", Behaviour::RefuseLogin) => b"535 5.7.8 authentication failed\r\n",
+            ("AUTH", _) => b"235 2.7.0 welcome\r\n",
+            ("RCPT", Behaviour::RefuseRecipient(part)) if command.contains(part) => {
+                b"550 5.1.1 no such user\r\n"
+            }
+            ("DATA", now) => {
+                write.write_all(b"354 go on\r\n").await?;
+                let mail = content(&mut reader).await?;
+                if now == Behaviour::DropAfterContent {
+                    return Ok(());
+                }
+                seen.lock().unwrap().mails.push(mail);
+                b"250 2.0.0 queued as stub-1\r\n"
+            }
+            ("QUIT", _) => b"221 bye\r\n",
+            _ => b"250 ok\r\n",
+        };
+        write.write_all(answer).await?;
+    }
+}
+
+async fn content(reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>) -> std::io::Result<Vec<u8>> {
+    let mut mail = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        if reader.read_until(b'\n', &mut line).await? == 0 || line == b".\r\n" {
+            return Ok(mail);
+        }
+        let line = if line.starts_with(b"..") { &line[1..] } else { &line[..] };
+        mail.extend_from_slice(line);
+    }
+}
