@@ -188,7 +188,7 @@ fn view(desk: &Desk, letter: &Letter<'_>) -> View {
         headline: headline(letter),
         leads: leads(letter),
         members_title: members_title(letter),
-        members: facts.members.iter().take(MEMBERS).map(member_view).collect(),
+        members: facts.members.iter().take(MEMBERS).map(|member| member_view(letter, member)).collect(),
         more: facts.members.len().saturating_sub(MEMBERS),
         steps: if over {
             Vec::new()
@@ -301,7 +301,7 @@ fn members_title(letter: &Letter<'_>) -> &'static str {
     }
 }
 
-fn member_view(member: &Member) -> MemberView {
+fn member_view(letter: &Letter<'_>, member: &Member) -> MemberView {
     let mut rows = Vec::new();
     for (label, value) in [
         ("expected", Some(&member.expected)),
@@ -323,7 +323,8 @@ fn member_view(member: &Member) -> MemberView {
         rows.push(Row::new("runbook", clean(runbook, 300)));
     }
     let (title, key) = (clean(&member.title, 160), clean(&member.key, 160));
-    if title != key {
+    let check = letter.incident.is_some_and(|incident| incident.key.kind == IncidentKind::ChecksFailed);
+    if check && title != key {
         rows.push(Row::new("check", key));
     }
     MemberView { title, severity: member.severity.as_str(), message: clean(&member.message, 400), rows }
@@ -358,4 +359,61 @@ fn why(letter: &Letter<'_>) -> Vec<String> {
     }
     why.push(format!("Written at {}.", instant(letter.now)));
     why
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::email::samples;
+
+    fn desk() -> Desk {
+        Desk { domain: "example.com".into(), public_url: Some("https://watch.example.com".into()) }
+    }
+
+    fn noon() -> Timestamp {
+        "2026-05-01T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn every_kind_reads_as_it_should() {
+        for sample in samples::all(noon()) {
+            let content = sample.prepare(&desk());
+            let headers: Vec<String> =
+                content.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            let whole = format!(
+                "Message-ID: {}\nSubject: {}\n{}\n\n{}",
+                content.message_id,
+                content.subject,
+                headers.join("\n"),
+                content.text
+            );
+            insta::assert_snapshot!(sample.name, whole);
+        }
+    }
+
+    #[test]
+    fn html_is_small_and_fetches_nothing() {
+        for sample in samples::all(noon()) {
+            let html = sample.prepare(&desk()).html;
+            assert!(html.len() < 90_000, "{} has {} bytes", sample.name, html.len());
+            for forbidden in ["<img", "<script", "<link", "url(", "@import"] {
+                assert!(!html.contains(forbidden), "{} contains {forbidden}", sample.name);
+            }
+        }
+    }
+
+    #[test]
+    fn text_from_outside_is_inert() {
+        let mut sample = samples::all(noon()).remove(0);
+        let evil = "<script>alert(1)</script>\r\nBcc: eve@example.com \u{202e}";
+        sample.facts.headline = evil.into();
+        sample.facts.subject = evil.into();
+        sample.facts.members[0].title = evil.into();
+        sample.facts.members[0].runbook = Some("javascript:alert(1)".into());
+        sample.facts.context.push((evil.into(), evil.into()));
+        let content = sample.prepare(&desk());
+        assert!(!content.html.contains("<script") && !content.html.contains("href=\"javascript"));
+        assert!(!content.subject.contains(['\r', '\n']) && content.subject.is_ascii());
+        assert!(!content.text.contains("\nBcc:"));
+    }
 }
