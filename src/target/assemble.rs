@@ -72,6 +72,11 @@ impl Assembly {
         sorted
     }
 
+    /// Whether a check's value comes from the rows of this scan.
+    pub fn was_read(&self, check: usize) -> bool {
+        !self.carried[check] && self.proofs[check].is_none()
+    }
+
     /// One measurement for each check, in the order of the request.
     pub fn measurements(&self, work: &Work<'_>, mut answers: Vec<Answer>) -> Vec<Measurement> {
         answers.sort_by_key(|answer| answer.check);

@@ -50,13 +50,27 @@ pub struct Fingerprinted {
     pub name: String,
     /// `None` for what is never carried: views, partition parents, foreign tables, catalogs.
     pub print: Option<String>,
+    /// Which file holds its rows; another one after TRUNCATE or a rewrite.
+    pub file: String,
 }
 
 impl Surroundings {
+    /// A table of the check whose file is another one afterwards: a snapshot from before shows it empty.
+    pub fn rewritten(&self, after: &Self, check: &Check) -> Option<String> {
+        let names = names(check);
+        self.relations
+            .iter()
+            .filter(|before| names.iter().any(|name| before.is(name)))
+            .find(|before| {
+                let same = |r: &&Fingerprinted| r.schema == before.schema && r.name == before.name;
+                after.relations.iter().find(same).is_none_or(|now| now.file != before.file)
+            })
+            .map(|before| format!("{}.{}", before.schema, before.name))
+    }
+
     /// Identifies all that a check's value depends on; `None` where that cannot be known.
     pub fn fingerprint(&self, check: &Check, params: &Params) -> Option<String> {
         let mut parts = vec![self.identity.clone()?];
-        let mut names = BTreeSet::new();
         for text in texts(&check.measure.what)? {
             if depends_on_more_than_rows(text, Dialect::Postgres) {
                 return None;
@@ -69,23 +83,34 @@ impl Surroundings {
             {
                 return None;
             }
-            names.extend(mentioned.into_iter().map(|name| TableName { schema: None, name }));
             if text.contains(':') {
                 parts.push(format!("{:?} {:?}", params.deployed_at, params.baseline_at));
             }
         }
-        names.extend(read_by(&check.measure.what));
-        for name in &names {
-            for found in &self.relations {
-                let same = found.name == name.name && name.schema.as_ref().is_none_or(|s| *s == found.schema);
-                if same {
-                    parts.push(found.print.clone()?);
-                }
+        for name in &names(check) {
+            for found in self.relations.iter().filter(|found| found.is(name)) {
+                parts.push(found.print.clone()?);
             }
         }
         // A check that reads no known table is measured anew.
         (parts.len() > 1).then(|| parts.join("|"))
     }
+}
+
+impl Fingerprinted {
+    fn is(&self, name: &TableName) -> bool {
+        self.name == name.name && name.schema.as_ref().is_none_or(|schema| *schema == self.schema)
+    }
+}
+
+/// Every name in a check that may be a table which it reads.
+fn names(check: &Check) -> BTreeSet<TableName> {
+    let mut names: BTreeSet<TableName> = read_by(&check.measure.what).into_iter().collect();
+    for text in texts(&check.measure.what).into_iter().flatten() {
+        let mentioned = words(text, Dialect::Postgres);
+        names.extend(mentioned.into_iter().map(|name| TableName { schema: None, name }));
+    }
+    names
 }
 
 /// Every name that some check mentions and that may be a table or a function.

@@ -1,9 +1,11 @@
 //! One scan of a PostgreSQL target.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use crate::domain::clock::{SignedDuration, humane};
 use crate::domain::measurement::MeasureError;
@@ -20,8 +22,25 @@ use super::reader::PgReader;
 use super::session::{self, Session, Snapshot};
 use super::{catalog, errors, fingerprint};
 
-/// Measures every check of the request over one snapshot.
+/// Measures every check of the request over one snapshot. A table that was truncated or rewritten meanwhile
+/// looks empty in an older snapshot, so then it is all read once more.
 pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan, TargetError> {
+    let (scan, rewritten) = attempt(options, request).await?;
+    if rewritten.is_empty() {
+        return Ok(scan);
+    }
+    let (mut scan, rewritten) = attempt(options, request).await?;
+    for (index, table) in rewritten {
+        scan.measurements[index].result = Err(errors::rewritten(&table));
+    }
+    Ok(scan)
+}
+
+/// One try, with the checks whose table was rewritten under it.
+async fn attempt(
+    options: &TargetOptions,
+    request: &ScanRequest,
+) -> Result<(Scan, Vec<(usize, String)>), TargetError> {
     let begun = Instant::now();
     let deadline = begun + options.budget;
     let connect = session::connect_options(options)?;
@@ -32,6 +51,8 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
         .await
         .map_err(|error| errors::statement(&error, None, &Relations::default(), connect.get_username()))?;
     let mut session = Session::begin(conn, connect.clone(), options, Snapshot::Own).await?;
+    // Only before any savepoint.
+    let shared = if options.connections > 1 { session.export().await.ok() } else { None };
     session.ready().await?;
     let as_of = request.params.now.unwrap_or(session.facts.now);
     let relations = catalog::load(&mut session, &tables(&request.checks))
@@ -66,7 +87,15 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
     let mut assembly = Assembly::new(prepared, request, Dialect::Postgres);
     let apart = std::mem::take(&mut assembly.apart);
     let mut answers = std::mem::take(&mut assembly.answers);
-    let jobs = std::mem::take(&mut assembly.together);
+    let mut jobs = std::mem::take(&mut assembly.together);
+    heaviest_first(&mut jobs, &assembly, &relations);
+    let helpers = match &shared {
+        Some(snapshot) => {
+            let wanted = (options.connections as usize).min(jobs.len()).saturating_sub(1);
+            helpers(wanted, &connect, options, snapshot).await
+        }
+        None => Vec::new(),
+    };
     let work = Work {
         request,
         options,
@@ -77,10 +106,18 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
         queue: Mutex::new(jobs),
         over_budget: errors::budget,
     };
-    let mut reader = PgReader { session, relations: &relations, options, request, as_of };
-    answers.extend(work.run(&mut reader).await);
+    let reader = |session| PgReader { session, relations: &relations, options, request, as_of };
+    let mut readers: Vec<PgReader<'_>> = std::iter::once(session).chain(helpers).map(reader).collect();
+    let reading = readers.iter_mut().map(|reader| work.run(reader));
+    answers.extend(futures_util::future::join_all(reading).await.into_iter().flatten());
+    let mut statements = readers.iter().map(|reader| reader.session.statements).sum();
+    let reader = readers.remove(0);
+    for helper in readers {
+        if let Some(conn) = helper.session.end().await {
+            close(conn).await;
+        }
+    }
     let facts = reader.session.facts.clone();
-    let mut statements = reader.session.statements;
     let mut rest = reader.session.lost.clone();
     let mut conn = reader.session.end().await;
 
@@ -109,8 +146,16 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
             }
         }
     }
-    if let Some(conn) = conn {
-        let _ = tokio::time::timeout(Duration::from_secs(1), conn.close()).await;
+    let mut rewritten = Vec::new();
+    if let Some(mut conn) = conn {
+        if let Ok(after) = fingerprint::read(&mut conn, &names).await {
+            let read = answers.iter().filter(|answer| assembly.was_read(answer.check));
+            rewritten.extend(read.filter_map(|answer| {
+                let table = surroundings.rewritten(&after, &request.checks[answer.check])?;
+                Some((answer.check, table))
+            }));
+        }
+        close(conn).await;
     }
 
     let mut measurements = assembly.measurements(&work, answers);
@@ -130,7 +175,43 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
         }
         carry.keep(measurement, print, as_of);
     }
-    Ok(Scan { as_of, measurements, carry, statements, duration: begun.elapsed(), server: facts.server })
+    let scan =
+        Scan { as_of, measurements, carry, statements, duration: begun.elapsed(), server: facts.server };
+    Ok((scan, rewritten))
+}
+
+/// More sessions on the same snapshot; fewer where the server has no room for them.
+async fn helpers(
+    wanted: usize,
+    connect: &PgConnectOptions,
+    options: &TargetOptions,
+    snapshot: &str,
+) -> Vec<Session> {
+    let open = || async {
+        let conn = session::connect(connect, options.budget).await?;
+        let mut helper = Session::begin(conn, connect.clone(), options, Snapshot::Shared(snapshot)).await?;
+        helper.ready().await?;
+        Ok::<_, MeasureError>(helper)
+    };
+    let opened = futures_util::future::join_all((0..wanted).map(|_| open())).await;
+    opened.into_iter().filter_map(Result::ok).collect()
+}
+
+/// The longest statements begin first, so that no connection is left with a long one at the end.
+fn heaviest_first(jobs: &mut VecDeque<Job>, assembly: &Assembly, relations: &Relations) {
+    let pages = |job: &Job| match job {
+        Job::Fused(unit) => unit.members.first().and_then(|member| {
+            let row = assembly.rows[member.check].as_deref()?;
+            relations.iter().find(|relation| relation.sql() == row.table).map(|relation| relation.pages)
+        }),
+        Job::Other(_) => None,
+    };
+    let weigh = |job: &Job| pages(job).unwrap_or(-1.0);
+    jobs.make_contiguous().sort_by(|a, b| weigh(b).total_cmp(&weigh(a)));
+}
+
+async fn close(conn: PgConnection) {
+    let _ = tokio::time::timeout(Duration::from_secs(1), conn.close()).await;
 }
 
 impl From<MeasureError> for TargetError {

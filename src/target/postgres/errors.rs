@@ -138,6 +138,15 @@ pub fn hidden(role: &str, table: &str) -> MeasureError {
     }
 }
 
+/// The snapshot is older than the table's rows.
+pub fn rewritten(table: &str) -> MeasureError {
+    MeasureError {
+        code: MeasureErrorCode::Rewritten,
+        message: format!("table {table} was truncated or rewritten while it was read, twice in a row"),
+        hint: Some("usual while a migration runs; the next scan reads it again".into()),
+    }
+}
+
 pub fn budget() -> MeasureError {
     MeasureError {
         code: MeasureErrorCode::Budget,

@@ -24,6 +24,7 @@ SELECT json_build_object('identity', CASE WHEN NOT pg_is_in_recovery() AND curre
        (SELECT stats_reset FROM pg_stat_bgwriter), (SELECT stats_reset FROM pg_stat_archiver)) END)::text
 UNION ALL
 SELECT json_build_object('relation', json_build_object('schema', n.nspname, 'name', c.relname,
+  'file', c.oid || ':' || c.relfilenode,
   'print', CASE WHEN c.relkind = 'r' AND NOT c.relhassubclass AND c.relpersistence <> 't'
                  AND n.nspname NOT IN ('pg_catalog', 'information_schema') THEN
     concat_ws(':', c.oid, c.relfilenode, c.xmin,

@@ -5,7 +5,7 @@
 //! would let a user's text end the transaction.
 
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -28,14 +28,11 @@ pub struct Facts {
     pub now: Timestamp,
     pub role: String,
     pub server: String,
-    pub version: i64,
-    pub in_recovery: bool,
 }
 
 /// An open snapshot.
 pub struct Session {
     conn: PgConnection,
-    settings: String,
     statement_timeout: Duration,
     lock_timeout: Duration,
     flight: Flight,
@@ -106,8 +103,7 @@ impl Session {
             // The first query takes the snapshot, and from here on SET TRANSACTION READ WRITE is refused.
             sqlx::query(
                 "SELECT pg_catalog.now()::text, current_user::text, pg_catalog.pg_backend_pid(), \
-                 pg_catalog.current_setting('server_version'), \
-                 pg_catalog.current_setting('server_version_num')::bigint, pg_catalog.pg_is_in_recovery()",
+                 pg_catalog.current_setting('server_version')",
             )
             .persistent(false)
             .fetch_one(&mut conn)
@@ -122,13 +118,10 @@ impl Session {
             now: parse_timestamp(&started).ok_or_else(|| errors::lost("its clock is not understood"))?,
             role: row.try_get(1).map_err(failed)?,
             server: format!("PostgreSQL {}", row.try_get::<String, _>(3).map_err(failed)?),
-            version: row.try_get(4).map_err(failed)?,
-            in_recovery: row.try_get(5).map_err(failed)?,
         };
         let backend = Backend { pid: row.try_get(2).map_err(failed)?, started };
         Ok(Self {
             conn,
-            settings,
             statement_timeout: options.statement_timeout,
             lock_timeout: options.lock_timeout,
             flight: Flight { connect, backend, airborne: false },
@@ -241,10 +234,6 @@ impl Session {
         }
     }
 
-    pub fn settings(&self) -> &str {
-        &self.settings
-    }
-
     fn into_connection(self) -> PgConnection {
         self.conn
     }
@@ -319,14 +308,4 @@ fn is_loss(error: &sqlx::Error) -> bool {
 /// PostgreSQL's ISO style under UTC: `2026-05-01 12:04:31.123456+00`.
 pub fn parse_timestamp(text: &str) -> Option<Timestamp> {
     text.replacen(' ', "T", 1).parse().ok()
-}
-
-/// What is left of a scan's time.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline(pub Instant);
-
-impl Deadline {
-    pub fn left(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
-    }
 }

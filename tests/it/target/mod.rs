@@ -1,6 +1,7 @@
 //! Scans of real databases: what each kind measures, what it costs, and that nothing is harmed.
 
 mod carry;
+mod defects;
 mod objects;
 mod pooler;
 mod postgres;

@@ -274,3 +274,32 @@ async fn a_statement_that_costs_too_much_is_refused_with_its_plan() {
     );
     assert_eq!(number(&scan.measurements[1]), 2.0);
 }
+
+#[tokio::test]
+async fn several_connections_share_one_snapshot() {
+    let az = AgentZero::with_users(100).await;
+    let mut options = options(&az.scanner);
+    options.connections = 3;
+    let admin = az.admin.clone();
+    let writing = tokio::spawn(async move {
+        let mut conn = PgConnection::connect(&admin).await.unwrap();
+        for _ in 0..100 {
+            sqlx::raw_sql("INSERT INTO users (id) VALUES (gen_random_uuid())").execute(&mut conn).await.unwrap();
+        }
+    });
+    let mut scans = 0;
+    while !writing.is_finished() || scans == 0 {
+        let scan = scan(options.clone(), vec![
+            rows("users", "users", RowAggregate::RowCount),
+            rows("credits", "user_credits", RowAggregate::RowCount),
+            value("SELECT count(*) FROM users"),
+            value("SELECT count(*) FROM user_credits"),
+            value("SELECT count(*) FROM user_credits, pg_sleep(0.02)"),
+        ])
+        .await;
+        let values: Vec<f64> = scan.measurements.iter().map(number).collect();
+        assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
+        scans += 1;
+    }
+    writing.await.unwrap();
+}
