@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::measure::{Catalog, Server, TableName};
+use crate::domain::measure::{Catalog, Server};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured};
 
 use super::super::plan::relation::Relations;
@@ -105,30 +105,6 @@ impl PgReader<'_> {
         let relations = Relations::new(Default::default(), names);
         errors::statement(error, prefix, &relations, &self.session.facts.role)
     }
-}
-
-/// Every table that a plan reads.
-pub fn tables_of(plan: &serde_json::Value) -> Vec<TableName> {
-    let mut tables = Vec::new();
-    let mut pending = vec![plan];
-    while let Some(node) = pending.pop() {
-        match node {
-            serde_json::Value::Object(fields) => {
-                if let (Some(name), schema) =
-                    (fields.get("Relation Name").and_then(|n| n.as_str()), fields.get("Schema"))
-                {
-                    let schema = schema.and_then(|s| s.as_str()).map(str::to_owned);
-                    tables.push(TableName { schema, name: name.to_owned() });
-                }
-                pending.extend(fields.values());
-            }
-            serde_json::Value::Array(items) => pending.extend(items),
-            _ => {}
-        }
-    }
-    tables.sort();
-    tables.dedup();
-    tables
 }
 
 /// The nodes of a plan in a line, outermost first.
