@@ -284,18 +284,24 @@ async fn several_connections_share_one_snapshot() {
     let writing = tokio::spawn(async move {
         let mut conn = PgConnection::connect(&admin).await.unwrap();
         for _ in 0..100 {
-            sqlx::raw_sql("INSERT INTO users (id) VALUES (gen_random_uuid())").execute(&mut conn).await.unwrap();
+            sqlx::raw_sql("INSERT INTO users (id) VALUES (gen_random_uuid())")
+                .execute(&mut conn)
+                .await
+                .unwrap();
         }
     });
     let mut scans = 0;
     while !writing.is_finished() || scans == 0 {
-        let scan = scan(options.clone(), vec![
-            rows("users", "users", RowAggregate::RowCount),
-            rows("credits", "user_credits", RowAggregate::RowCount),
-            value("SELECT count(*) FROM users"),
-            value("SELECT count(*) FROM user_credits"),
-            value("SELECT count(*) FROM user_credits, pg_sleep(0.02)"),
-        ])
+        let scan = scan(
+            options.clone(),
+            vec![
+                rows("users", "users", RowAggregate::RowCount),
+                rows("credits", "user_credits", RowAggregate::RowCount),
+                value("SELECT count(*) FROM users"),
+                value("SELECT count(*) FROM user_credits"),
+                value("SELECT count(*) FROM user_credits, pg_sleep(0.02)"),
+            ],
+        )
         .await;
         let values: Vec<f64> = scan.measurements.iter().map(number).collect();
         assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
