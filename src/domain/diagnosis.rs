@@ -1,6 +1,9 @@
 //! Why a delivery was accepted, refused or odd, in an operator's words, and what to do about it. The caller
 //! learns none of this.
 
+pub mod php;
+pub mod recompute;
+
 use super::signature::ForeignFormat;
 
 /// What a delivery turned out to be. The names are stored and never renamed.

@@ -137,6 +137,25 @@ on_both_engines! {
 }
 
 #[tokio::test]
+async fn on_call_learns_the_cause_and_the_caller_does_not() {
+    let store = TestStore::new(Engine::Sqlite).await;
+    let hook = Hook::start(&store, NEW, None).await;
+    let body = captured("subscription_created.captured-2025");
+    let parsed: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let rewritten = serde_json::to_vec(&parsed).unwrap();
+    let (status, answer) = hook.post(Hook::with_signature(&sign(NEW, &body), &rewritten)).await;
+    assert_eq!((status, answer.as_str()), (401, r#"{"error":"invalid signature"}"#));
+    hook.advance(1);
+    let with_newline = format!("{NEW}\n");
+    assert_eq!(hook.deliver(&with_newline, &body).await, 401);
+    hook.advance(1);
+    assert_eq!(hook.deliver("somebody-elses-secret", &body).await, 401);
+    hook.tick().await;
+    let classes: Vec<String> = log(&hook.app.context.db).await.into_iter().map(|d| d.class).collect();
+    assert_eq!(classes, ["unknown_secret", "newline_in_secret", "reserialised"]);
+}
+
+#[tokio::test]
 async fn odd_requests_get_their_answer() {
     let store = TestStore::new(Engine::Sqlite).await;
     let mut settings = settings(&store, Some(NEW), None);

@@ -6,6 +6,7 @@
 mod batch;
 mod keys;
 mod late;
+mod looking;
 mod passing;
 mod signals;
 mod upkeep;

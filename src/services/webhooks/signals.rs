@@ -35,6 +35,20 @@ pub(super) async fn health_signals(
     }
 }
 
+/// The same incident with what was found out since; nothing where on-call was not told yet.
+pub(super) async fn told_again(
+    ctx: &Context,
+    tx: &mut Tx,
+    source: &str,
+    failing: &Failing,
+    now: Timestamp,
+) -> Result<Option<Signal>, StoreError> {
+    let Some(level) = failing.told else { return Ok(None) };
+    let facts = failing_facts(ctx, tx, source, failing, level, now).await?;
+    let key = key(ctx, source, IncidentKind::SignatureFailures);
+    Ok(Some(Signal::Firing { key, at: now, facts }))
+}
+
 fn recovered(failing: &Failing, now: Timestamp) -> String {
     format!(
         "deliveries verify again after {}; {} distinct bodies had failed, see the quarantine for what is still missing",
