@@ -43,6 +43,11 @@ pub fn table() -> Vec<Job> {
             run: |ctx| Box::pin(async move { report(webhooks::pass_on(&ctx).await) }),
         },
         Job {
+            name: "forget_webhooks",
+            every: 600,
+            run: |ctx| Box::pin(async move { report(webhooks::forget(&ctx).await) }),
+        },
+        Job {
             name: "webhooks",
             every: 2,
             run: |ctx| Box::pin(async move { report(webhooks::upkeep(&ctx).await) }),

@@ -310,6 +310,29 @@ pub async fn count_since(
     Ok((count("total")?, count("refused")?))
 }
 
+/// Deletes what was received before `before`, at most `limit` rows of each kind; returns how many went. An
+/// event goes after its deliveries, so that a late resend is still recognised.
+pub async fn forget(c: &mut AnyConnection, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+    let statements = [
+        "DELETE FROM webhook_bodies WHERE delivery_id IN
+           (SELECT id FROM webhook_deliveries WHERE received_at < $1 ORDER BY received_at LIMIT $2)",
+        "DELETE FROM relays WHERE next_at IS NULL AND delivery_id IN
+           (SELECT id FROM webhook_deliveries WHERE received_at < $1 ORDER BY received_at LIMIT $2)",
+        "DELETE FROM webhook_deliveries WHERE id IN
+           (SELECT id FROM webhook_deliveries WHERE received_at < $1 ORDER BY received_at LIMIT $2)",
+        "DELETE FROM webhook_events WHERE id IN
+           (SELECT e.id FROM webhook_events e WHERE e.received_at < $1
+             AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.event_id = e.id)
+            ORDER BY e.received_at LIMIT $2)",
+    ];
+    let mut gone = 0;
+    for statement in statements {
+        let done = sqlx::query(statement).bind(to_micros(before)).bind(i64::from(limit)).execute(&mut *c).await?;
+        gone += done.rows_affected();
+    }
+    Ok(gone)
+}
+
 /// Health of one source; a source never heard of is healthy.
 pub async fn get_health(c: &mut AnyConnection, source: &str) -> Result<SourceHealth, StoreError> {
     let row = sqlx::query("SELECT last_good_at, failing FROM source_health WHERE source = $1")

@@ -20,3 +20,4 @@ mod verification;
 mod webhook_crash;
 mod webhooks;
 mod whole_line;
+mod webhook_incidents;

@@ -136,6 +136,23 @@ on_both_engines! {
     }
 }
 
+on_both_engines! {
+    async fn old_deliveries_are_forgotten_and_recent_ones_are_not(store: TestStore) {
+        let hook = Hook::start(&store, NEW, None).await;
+        assert_eq!(hook.deliver(NEW, &numbered(1)).await, 200);
+        hook.advance(89 * 24 * 3600);
+        assert_eq!(hook.deliver(NEW, &numbered(2)).await, 200);
+        assert_eq!(hook.deliver(NEW, &numbered(1)).await, 200, "a resend is still recognised");
+        hook.advance(2 * 24 * 3600);
+        let ctx = &hook.app.context;
+        deploywatch::services::webhooks::forget(ctx).await.unwrap();
+        assert_eq!((log(&ctx.db).await.len(), events(&ctx.db).await), (2, 2));
+        hook.advance(90 * 24 * 3600);
+        deploywatch::services::webhooks::forget(ctx).await.unwrap();
+        assert_eq!((log(&ctx.db).await.len(), events(&ctx.db).await), (0, 0));
+    }
+}
+
 #[tokio::test]
 async fn on_call_learns_the_cause_and_the_caller_does_not() {
     let store = TestStore::new(Engine::Sqlite).await;

@@ -2,10 +2,10 @@
 
 use super::signals::{key, stale_signal, stuck_signal};
 use super::{SecretError, apply, policy};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Timestamp, humane};
 use crate::domain::incident::{IncidentKind, Signal};
 use crate::domain::rotation::{EndKind, Phase};
-use crate::domain::secret::{SecretVersion, Slot, plan};
+use crate::domain::secret::{SecretVersion, Slot, StateName, plan};
 use crate::services::{Context, alerting};
 use crate::store::{StoreError, Tx, rotations, secrets};
 
@@ -50,6 +50,7 @@ async fn tend(ctx: &Context, slot: &Slot, now: Timestamp) -> Result<u64, SecretE
     }
     alerting::record(ctx, &mut tx, &signals).await?;
     tx.commit().await.map_err(StoreError::from)?;
+    ctx.nudge.job("outbox");
     Ok(done)
 }
 
@@ -61,24 +62,27 @@ async fn end_stale(
     now: Timestamp,
 ) -> Result<Vec<Signal>, StoreError> {
     let quiet = policy(&ctx.settings).quiet;
-    let mut ended = Vec::new();
+    let (mut ended, mut revoked) = (Vec::new(), Vec::new());
     for version in versions.iter().filter(|v| v.stale_since.is_some()) {
         let silent = version.usage.last_match_at.is_none_or(|last| now.duration_since(last) >= quiet);
-        if silent || version.state.name() == crate::domain::secret::StateName::Active {
+        if silent || version.state.name() == StateName::Active {
             secrets::set_stale(tx, &version.id, None).await?;
-            ended.push(version);
+            let over = if version.state.name() == StateName::Compromised { &mut revoked } else { &mut ended };
+            over.push(version);
         }
     }
-    let Some(first) = ended.first() else { return Ok(Vec::new()) };
-    let source = &first.slot.source;
-    Ok(match stale_signal(ctx, tx, source, now).await? {
-        Some(still) => vec![still],
-        None => vec![Signal::Cleared {
-            key: key(ctx, source, IncidentKind::StaleSecret),
-            at: now,
-            note: format!("{} has signed nothing for {}", first.label(), crate::domain::clock::humane(quiet)),
-        }],
-    })
+    let cleared = |version: &SecretVersion, kind| Signal::Cleared {
+        key: key(ctx, &version.slot.source, kind),
+        at: now,
+        note: format!("{} has signed nothing for {}", version.label(), humane(quiet)),
+    };
+    let mut signals: Vec<Signal> =
+        revoked.into_iter().map(|version| cleared(version, IncidentKind::CompromisedSecret)).collect();
+    if let Some(first) = ended.first() {
+        let still = stale_signal(ctx, tx, &first.slot.source, now).await?;
+        signals.push(still.unwrap_or_else(|| cleared(first, IncidentKind::StaleSecret)));
+    }
+    Ok(signals)
 }
 
 /// Closes a rotation that is complete, tells on-call once about one that is stuck, and takes that back.

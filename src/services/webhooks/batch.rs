@@ -41,13 +41,19 @@ pub(super) async fn record(
 ) -> Result<Vec<Answer>, StoreError> {
     let mut tx = ctx.db.begin().await?;
     let judged = judge(ctx, &mut tx, items).await?;
-    store_events(ctx, &mut tx, keyring, items, &judged).await?;
+    let relayed = store_events(ctx, &mut tx, keyring, items, &judged).await?;
     store_refused(ctx, &mut tx, keyring, items, &judged).await?;
     let signals = signals(ctx, &mut tx, items, &judged).await?;
     if !signals.is_empty() {
         alerting::record(ctx, &mut tx, &signals).await?;
     }
     tx.commit().await?;
+    if !signals.is_empty() {
+        ctx.nudge.job("outbox");
+    }
+    if relayed {
+        ctx.nudge.job("relay");
+    }
     Ok(judged.iter().map(|j| j.disposition.answer).collect())
 }
 
@@ -159,14 +165,15 @@ fn product_is_watched(ctx: &Context, source: &str) -> bool {
     ctx.settings.webhooks.sources.get(source).is_some_and(|s| s.product_url.is_some())
 }
 
-/// Writes events, deliveries and bodies. The unique key decides what is a duplicate, never a look before.
+/// Writes events, deliveries and bodies, and says whether something is to be passed on. The unique key
+/// decides what is a duplicate, never a look before.
 async fn store_events(
     ctx: &Context,
     tx: &mut Tx,
     keyring: &Keyring,
     items: &[Arc<Item>],
     judged: &[Judged],
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let heads: Vec<Option<&EventHead>> =
         items.iter().zip(judged).map(|(item, j)| accepted_head(item, &j.disposition)).collect();
     let mut events = Vec::new();
@@ -222,7 +229,8 @@ async fn store_events(
     }
     deliveries::insert_bodies(tx, &bodies).await?;
     relays::insert(tx, &relays).await?;
-    deliveries::insert_deliveries(tx, &rows).await
+    deliveries::insert_deliveries(tx, &rows).await?;
+    Ok(!relays.is_empty())
 }
 
 /// What is passed on to the product: new, genuine and meant for it.
@@ -330,6 +338,7 @@ async fn signals(
                 stale.insert(item.received.source.as_str());
             }
             Class::CompromisedSecret if told.insert(version.id.clone()) => {
+                secrets::set_stale(tx, &version.id, Some(item.received.at)).await?;
                 signals.push(compromised_signal(ctx, tx, version, item.received.at).await?);
             }
             _ => {}
@@ -359,7 +368,7 @@ async fn signals(
                 Standing::Noise => {}
             }
             if judged.disposition.class == Class::Unparsable {
-                signals.push(super::signals::unparsable_signal(ctx, item));
+                signals.push(super::signals::unparsable_signal(ctx, tx, item).await?);
             }
         }
         signals.extend(health_signals(ctx, tx, source, &mut health, now).await?);

@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub use keys::KeysError;
 pub use late::verify_again;
 pub use passing::{PassingError, pass_on, probe, replay};
-pub use upkeep::upkeep;
+pub use upkeep::{forget, upkeep};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Answer, Check, Received, read_head};

@@ -3,13 +3,13 @@
 
 use super::writer::Item;
 use crate::domain::check::Severity;
-use crate::domain::clock::{Timestamp, humane, rfc3339};
+use crate::domain::clock::{SignedDuration, Timestamp, from_micros, humane, rfc3339, to_micros};
 use crate::domain::diagnosis::Class;
 use crate::domain::incident::{DedupKey, Facts, IncidentKind, Signal};
 use crate::domain::source_health::{Change, Failing, Level, SourceHealth};
-use crate::services::Context;
+use crate::services::{Context, alerting};
 use crate::services::secrets::{key, nearby, subject};
-use crate::store::{StoreError, Tx, deliveries, quarantine};
+use crate::store::{StoreError, Tx, deliveries, meta, quarantine};
 
 /// Reviews the health of a source and says what on-call hears.
 pub(super) async fn health_signals(
@@ -110,9 +110,14 @@ async fn failing_facts(
 }
 
 /// A body that is signed but is no event: it never should happen, so it pages at once.
-pub(super) fn unparsable_signal(ctx: &Context, item: &Item) -> Signal {
+pub(super) async fn unparsable_signal(
+    ctx: &Context,
+    tx: &mut Tx,
+    item: &Item,
+) -> Result<Signal, StoreError> {
     let source = &item.received.source;
     let at = item.received.at;
+    meta::set(tx, &last_unparsable(source), &to_micros(at).to_string(), at).await?;
     let key = DedupKey {
         scope: format!("{source} unparsable"),
         ..key(ctx, source, IncidentKind::SignatureFailures)
@@ -130,7 +135,40 @@ pub(super) fn unparsable_signal(ctx: &Context, item: &Item) -> Signal {
         context: vec![("delivery".into(), item.received.id.to_string())],
         members: Vec::new(),
     };
-    Signal::Firing { key, at, facts }
+    Ok(Signal::Firing { key, at, facts })
+}
+
+/// Without another one for this long, the matter is over.
+const UNPARSABLE_OVER: SignedDuration = SignedDuration::from_hours(1);
+
+fn last_unparsable(source: &str) -> String {
+    format!("last unparsable {source}")
+}
+
+/// Ends the incidents of unreadable bodies that did not come again.
+pub(super) async fn end_unparsable(ctx: &Context) -> Result<u64, StoreError> {
+    let mut done = 0;
+    for source in ctx.settings.webhooks.sources.keys() {
+        let name = last_unparsable(source);
+        let last = meta::get(&mut *ctx.db.reader().await?, &name).await?;
+        let Some(last) = last.and_then(|text| text.parse().ok()).map(from_micros) else { continue };
+        let now = ctx.now();
+        if now.duration_since(last) < UNPARSABLE_OVER {
+            continue;
+        }
+        let mut tx = ctx.db.begin().await?;
+        meta::set(&mut tx, &name, "", now).await?;
+        let key = DedupKey {
+            scope: format!("{source} unparsable"),
+            ..key(ctx, source, IncidentKind::SignatureFailures)
+        };
+        let note = format!("no unreadable body for {}", humane(UNPARSABLE_OVER));
+        alerting::record(ctx, &mut tx, &[Signal::Cleared { key, at: now, note }]).await?;
+        tx.commit().await?;
+        ctx.nudge.job("outbox");
+        done += 1;
+    }
+    Ok(done)
 }
 
 /// Reviews every failing source as time passes: failing for long pages, quiet for long recovers.
@@ -144,8 +182,9 @@ pub(super) async fn review_failing(ctx: &Context) -> Result<u64, StoreError> {
         let signal = health_signals(ctx, &mut tx, &source, &mut health, now).await?;
         if let Some(signal) = signal {
             deliveries::put_health(&mut tx, &source, &health, now).await?;
-            crate::services::alerting::record(ctx, &mut tx, &[signal]).await?;
+            alerting::record(ctx, &mut tx, &[signal]).await?;
             tx.commit().await?;
+            ctx.nudge.job("outbox");
             done += 1;
         }
     }
