@@ -327,7 +327,8 @@ pub async fn forget(c: &mut AnyConnection, before: Timestamp, limit: u32) -> Res
     ];
     let mut gone = 0;
     for statement in statements {
-        let done = sqlx::query(statement).bind(to_micros(before)).bind(i64::from(limit)).execute(&mut *c).await?;
+        let done =
+            sqlx::query(statement).bind(to_micros(before)).bind(i64::from(limit)).execute(&mut *c).await?;
         gone += done.rows_affected();
     }
     Ok(gone)

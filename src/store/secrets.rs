@@ -98,6 +98,22 @@ pub async fn count_matches(
     row.as_ref().map(read).transpose()
 }
 
+/// Starts the count of a new state with the matches that led to it.
+pub async fn restart_count(
+    c: &mut AnyConnection,
+    id: &SecretVersionId,
+    matches: u32,
+    first: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE secret_versions SET state_matches = $1, state_first_match_at = $2 WHERE id = $3")
+        .bind(i64::from(matches))
+        .bind(to_micros(first))
+        .bind(id.as_str())
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
 /// Remembers that on-call was told about a stale version, or that the matter is closed.
 pub async fn set_stale(
     c: &mut AnyConnection,

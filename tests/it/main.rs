@@ -18,6 +18,6 @@ mod suite_kinds;
 mod telemetry;
 mod verification;
 mod webhook_crash;
+mod webhook_incidents;
 mod webhooks;
 mod whole_line;
-mod webhook_incidents;

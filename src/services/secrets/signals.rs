@@ -31,10 +31,8 @@ pub(crate) async fn stale_signal(
 ) -> Result<Option<Signal>, StoreError> {
     let all: Vec<SecretVersion> =
         secrets::list(tx).await?.into_iter().filter(|v| v.slot.source == source).collect();
-    let stale: Vec<&SecretVersion> = all
-        .iter()
-        .filter(|v| v.stale_since.is_some() && v.state.name() != StateName::Compromised)
-        .collect();
+    let stale: Vec<&SecretVersion> =
+        all.iter().filter(|v| v.stale_since.is_some() && v.state.name() != StateName::Compromised).collect();
     let Some(first) = stale.iter().min_by_key(|v| v.stale_since) else { return Ok(None) };
     let refused = stale.iter().any(|v| v.state.name() == StateName::Retired);
     let since = first.stale_since.unwrap_or(at);

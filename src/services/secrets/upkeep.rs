@@ -50,7 +50,7 @@ async fn tend(ctx: &Context, slot: &Slot, now: Timestamp) -> Result<u64, SecretE
     }
     alerting::record(ctx, &mut tx, &signals).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    ctx.nudge.job("outbox");
+    ctx.nudge.job(alerting::OUTBOX_JOB);
     Ok(done)
 }
 

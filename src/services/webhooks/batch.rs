@@ -49,7 +49,7 @@ pub(super) async fn record(
     }
     tx.commit().await?;
     if !signals.is_empty() {
-        ctx.nudge.job("outbox");
+        ctx.nudge.job(alerting::OUTBOX_JOB);
     }
     if relayed {
         ctx.nudge.job("relay");
@@ -80,7 +80,7 @@ async fn judge(ctx: &Context, tx: &mut Tx, items: &[Arc<Item>]) -> Result<Vec<Ju
         }
     }
     let mut judged = Vec::with_capacity(items.len());
-    for item in items {
+    for (position, item) in items.iter().enumerate() {
         let id = match &item.received.check {
             Check::Matched { version, .. } => Some(version),
             _ => None,
@@ -98,7 +98,9 @@ async fn judge(ctx: &Context, tx: &mut Tx, items: &[Arc<Item>]) -> Result<Vec<Ju
         if let Some(version) = &version
             && matches!(disposition.class, Class::NewSecret | Class::OverdueSecret | Class::UnexpectedStore)
         {
-            advance(ctx, tx, version, item, &mut versions).await?;
+            let same = |item: &&Arc<Item>| matches!(&item.received.check, Check::Matched { version: id, .. } if *id == version.id);
+            let following = u32::try_from(items[position..].iter().filter(same).count()).unwrap_or(u32::MAX);
+            advance(ctx, tx, version, (item, following), &mut versions).await?;
         }
         judged.push(Judged { disposition, version });
     }
@@ -106,11 +108,12 @@ async fn judge(ctx: &Context, tx: &mut Tx, items: &[Arc<Item>]) -> Result<Vec<Ju
 }
 
 /// Applies what a match means for its slot: the switch to a staged version, or that an old one is overdue.
+/// `following` counts this match and those after it in the batch.
 async fn advance(
     ctx: &Context,
     tx: &mut Tx,
     version: &SecretVersion,
-    item: &Item,
+    (item, following): (&Item, u32),
     versions: &mut HashMap<SecretVersionId, SecretVersion>,
 ) -> Result<(), StoreError> {
     let slot = secrets::list_slot(tx, &version.slot).await?;
@@ -128,6 +131,8 @@ async fn advance(
             return Ok(());
         }
     }
+    // This delivery and those after it in the batch belong to the new state.
+    secrets::restart_count(tx, &version.id, following, at).await?;
     for change in &changes {
         if let Some(held) = versions.get_mut(&change.version) {
             held.state = change.to.clone();

@@ -7,8 +7,8 @@ use crate::domain::clock::{SignedDuration, Timestamp, from_micros, humane, rfc33
 use crate::domain::diagnosis::Class;
 use crate::domain::incident::{DedupKey, Facts, IncidentKind, Signal};
 use crate::domain::source_health::{Change, Failing, Level, SourceHealth};
-use crate::services::{Context, alerting};
 use crate::services::secrets::{key, nearby, subject};
+use crate::services::{Context, alerting};
 use crate::store::{StoreError, Tx, deliveries, meta, quarantine};
 
 /// Reviews the health of a source and says what on-call hears.
@@ -110,11 +110,7 @@ async fn failing_facts(
 }
 
 /// A body that is signed but is no event: it never should happen, so it pages at once.
-pub(super) async fn unparsable_signal(
-    ctx: &Context,
-    tx: &mut Tx,
-    item: &Item,
-) -> Result<Signal, StoreError> {
+pub(super) async fn unparsable_signal(ctx: &Context, tx: &mut Tx, item: &Item) -> Result<Signal, StoreError> {
     let source = &item.received.source;
     let at = item.received.at;
     meta::set(tx, &last_unparsable(source), &to_micros(at).to_string(), at).await?;
@@ -165,7 +161,7 @@ pub(super) async fn end_unparsable(ctx: &Context) -> Result<u64, StoreError> {
         let note = format!("no unreadable body for {}", humane(UNPARSABLE_OVER));
         alerting::record(ctx, &mut tx, &[Signal::Cleared { key, at: now, note }]).await?;
         tx.commit().await?;
-        ctx.nudge.job("outbox");
+        ctx.nudge.job(alerting::OUTBOX_JOB);
         done += 1;
     }
     Ok(done)
@@ -184,7 +180,7 @@ pub(super) async fn review_failing(ctx: &Context) -> Result<u64, StoreError> {
             deliveries::put_health(&mut tx, &source, &health, now).await?;
             alerting::record(ctx, &mut tx, &[signal]).await?;
             tx.commit().await?;
-            ctx.nudge.job("outbox");
+            ctx.nudge.job(alerting::OUTBOX_JOB);
             done += 1;
         }
     }
