@@ -167,6 +167,15 @@ impl Set<'_, '_> {
     /// Mentions the mails that were written since the last look.
     async fn mails(&mut self) -> anyhow::Result<()> {
         self.app.tick().await;
+        let mut c = self.app.context.db.reader().await?;
+        let mut found = crate::store::notifications::list_recent(&mut c, 50).await?;
+        found.reverse();
+        for stored in found {
+            let mail = stored.notification;
+            if self.told.insert(mail.id.to_string()) {
+                self.narrator.mail(&mail.content.subject);
+            }
+        }
         Ok(())
     }
 }

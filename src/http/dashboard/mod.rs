@@ -3,6 +3,7 @@
 pub mod assets;
 pub mod bars;
 pub mod icons;
+pub mod incidents;
 pub mod pages;
 pub mod secrets;
 pub mod times;

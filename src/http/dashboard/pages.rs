@@ -7,7 +7,7 @@ use askama::Template;
 
 use super::verdicts::{self, Shown};
 use super::view::{Card, IncidentRow, LinkRow, SourceRow};
-use super::{Frame, assets, secrets as slots_view};
+use super::{Frame, assets, incidents as problems, secrets as slots_view};
 use crate::api::problem::Code;
 use crate::domain::check::{CheckKey, Stage};
 use crate::domain::clock::{SignedDuration, Timestamp, rfc3339};
@@ -19,9 +19,11 @@ use crate::http::auth::Caller;
 use crate::services::Context;
 use crate::services::secrets;
 use crate::store::deploys::{self, DeployRow};
+use crate::store::incidents::{self, Which};
 use crate::store::{deliveries, observations};
 
 const DEPLOYS: i64 = 20;
+const INCIDENTS: u32 = 20;
 
 #[derive(Template)]
 #[template(path = "http/dashboard/templates/home.html")]
@@ -58,6 +60,7 @@ pub async fn home(ctx: web::Data<Context>, caller: Caller) -> Result<HttpRespons
             None => verdicts::waiting(name),
         });
     }
+    let found = incidents::list(&mut c, Which::All, None, INCIDENTS).await?;
     let sources = sources(&ctx, &mut c, now).await?;
     let title = cards.first().map(|card: &Card| format!("{} · {}", card.verdict.word, card.environment));
     render(&Home {
@@ -66,7 +69,7 @@ pub async fn home(ctx: web::Data<Context>, caller: Caller) -> Result<HttpRespons
         cards,
         sources,
         webhook_url: webhook_url(&ctx),
-        incidents: Vec::new(),
+        incidents: found.iter().map(|stored| problems::row(&stored.incident, now)).collect(),
         deploys: recent
             .iter()
             .map(|row| verdicts::link(&row.deploy, &row.verdict, row.decided.as_ref(), now))
@@ -87,10 +90,13 @@ pub async fn deploy(
         .await?
         .ok_or_else(|| ApiError::new(Code::NotFound, "there is no deploy with this id"))?;
     let card = card(&mut c, &row, now).await?;
+    let environment = row.deploy.environment.as_str();
+    let found = incidents::list(&mut c, Which::All, Some(environment), 200).await?;
+    let own = found.iter().filter(|stored| stored.incident.key.scope == row.deploy.id.as_str());
     render(&DeployPage {
         frame: Frame::new(&caller, "deploy", now),
         title: format!("{} · {} · deploywatch", card.verdict.word, row.deploy.label()),
-        incidents: Vec::new(),
+        incidents: own.map(|stored| problems::row(&stored.incident, now)).collect(),
         card,
     })
 }

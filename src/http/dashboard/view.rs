@@ -156,6 +156,7 @@ pub struct VersionRow {
 /// One incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncidentRow {
+    pub link: String,
     pub title: String,
     pub badge: Badge,
     pub lines: Vec<String>,
