@@ -101,7 +101,8 @@ pub struct CheckPolicy {
     pub severity: Severity,
     pub mode: Mode,
     pub stages: Vec<Stage>,
-    /// Seconds between two slots in soak; in smoke the denser of this and the smoke cadence is used.
+    /// Seconds between two slots in soak, 0 for the settings' cadence; in smoke the denser of this and the
+    /// smoke cadence is used.
     pub every: u32,
     pub initial_delay: u32,
     pub timeout: u32,
@@ -145,7 +146,7 @@ impl CheckPolicy {
             severity: Severity::Critical,
             mode: Mode::Enforce,
             stages: vec![Stage::Smoke, Stage::Soak],
-            every: 300,
+            every: 0,
             initial_delay: 0,
             timeout: 30,
             warn: None,

@@ -128,6 +128,7 @@ async fn delivered(ctx: &Context, claim: &Claim, taken: &Taken, took: Duration) 
         alerting::record(ctx, &mut tx, &[over(path_key()), over(of_recipient)]).await?;
     }
     tx.commit().await?;
+    ctx.metrics.mail("sent");
     tracing::info!(notification = %id, code = taken.code, "mail handed over");
     Ok(())
 }
@@ -160,6 +161,7 @@ async fn failed(ctx: &Context, claim: &Claim, error: &SendError, took: Duration)
         alerting::record(ctx, &mut tx, &[Signal::Firing { key: path_key(), at: now, facts }]).await?;
     }
     tx.commit().await?;
+    ctx.metrics.mail(if next == Retry::Never { "dead" } else { "retry" });
     tracing::warn!(
         notification = %stored.notification.id,
         stage = error.stage.as_str(),

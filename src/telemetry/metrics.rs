@@ -100,7 +100,7 @@ impl Metrics {
         self.0.deliveries.add(1, &labels);
     }
 
-    /// One attempt to send: `sent`, `retry`, `refused`, `dead`.
+    /// One attempt to send: `sent`, `retry`, `dead`.
     pub fn mail(&self, outcome: &'static str) {
         self.0.mails.add(1, &[KeyValue::new("outcome", outcome)]);
     }

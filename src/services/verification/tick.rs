@@ -219,7 +219,10 @@ impl Tick {
             },
             reading,
         };
+        let began = std::time::Instant::now();
         let result = ctx.prober.scan(probe).await;
+        let outcome = result.as_ref().err().map_or("ok", |e| e.error.code.as_str());
+        ctx.metrics.scan(&deploy.environment, outcome, began.elapsed());
         let finished_at = deploy.finished_at;
         let row = self.scan_row(ctx, due, &result);
         let mut measured: BTreeMap<_, _> = match result {
@@ -345,7 +348,12 @@ impl Tick {
             }
         }
         alerting::record(ctx, &mut tx, &told).await?;
-        Ok(tx.commit().await.map_err(StoreError::from)?)
+        tx.commit().await.map_err(StoreError::from)?;
+        seen.iter().for_each(|observation| ctx.metrics.observation(observation.outcome.as_str()));
+        if before.state != verdict.state {
+            ctx.metrics.verdict(verdict.state.as_str());
+        }
+        Ok(())
     }
 
     /// Goes on once, by at most a quarter, when coverage is short only because we were down.
