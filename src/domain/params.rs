@@ -118,18 +118,18 @@ fn place(at: Location) -> Place {
 }
 
 /// From the tokenizer's lines and columns to bytes.
-struct LineIndex<'s> {
+pub struct LineIndex<'s> {
     sql: &'s str,
     starts: Vec<usize>,
 }
 
 impl<'s> LineIndex<'s> {
-    fn of(sql: &'s str) -> Self {
+    pub fn of(sql: &'s str) -> Self {
         let starts = std::iter::once(0).chain(sql.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { sql, starts }
     }
 
-    fn byte(&self, at: Location) -> usize {
+    pub fn byte(&self, at: Location) -> usize {
         let at = place(at);
         let Some(&start) = self.starts.get(at.line.saturating_sub(1)) else { return self.sql.len() };
         self.sql[start..]

@@ -1,10 +1,11 @@
 //! The user's SQL as tokens: parameters become placeholders, and fragments are kept from leaving their place.
 
 use sqlparser::dialect::{PostgreSqlDialect, SQLiteDialect};
-use sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use crate::domain::clock::{Timestamp, rfc3339};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode};
+use crate::domain::params::LineIndex;
 
 use super::super::Params;
 use super::sql::Dialect;
@@ -35,46 +36,36 @@ impl Unset {
 
 /// Replaces `:deployed_at`, `:baseline_at`, `:now` and `:environment` outside of literals and comments.
 pub fn bind(sql: &str, arguments: Arguments<'_>, dialect: Dialect) -> Result<Bound, Unset> {
-    let tokens = tokens(sql, dialect);
     let mut bound = Bound { sql: String::with_capacity(sql.len()), values: Vec::new() };
-    let mut index = 0;
-    while index < tokens.len() {
-        if let Some(name) = parameter(&tokens, index) {
-            let (name, value) = argument(name, arguments, dialect)?;
-            bound.values.push(value);
-            let n = bound.values.len();
-            bound.sql.push_str(&match (dialect, name) {
-                (Dialect::Postgres, "environment") => format!("CAST(${n} AS text)"),
-                (Dialect::Postgres, _) => format!("CAST(${n} AS timestamptz)"),
-                (Dialect::Sqlite, _) => format!("${n}"),
-            });
-            index += 2;
-        } else {
-            bound.sql.push_str(&tokens[index].to_string());
-            index += 1;
-        }
+    for piece in pieces(sql, dialect) {
+        let name = match piece {
+            Piece::Verbatim(text) => {
+                bound.sql.push_str(text);
+                continue;
+            }
+            Piece::Parameter(name) => name,
+        };
+        bound.values.push(argument(name, arguments, dialect)?);
+        let n = bound.values.len();
+        bound.sql.push_str(&match (dialect, name) {
+            (Dialect::Postgres, "environment") => format!("CAST(${n} AS text)"),
+            (Dialect::Postgres, _) => format!("CAST(${n} AS timestamptz)"),
+            (Dialect::Sqlite, _) => format!("${n}"),
+        });
     }
     Ok(bound)
 }
 
 /// The statement as a person can paste it into a shell: parameters as literals.
 pub fn spelled_out(sql: &str, arguments: Arguments<'_>, dialect: Dialect) -> String {
-    let tokens = tokens(sql, dialect);
-    let mut text = String::with_capacity(sql.len());
-    let mut index = 0;
-    while index < tokens.len() {
-        match parameter(&tokens, index).map(|name| argument(name, arguments, dialect)) {
-            Some(Ok((_, value))) => {
-                text.push_str(&super::sql::literal(&value));
-                index += 2;
-            }
-            _ => {
-                text.push_str(&tokens[index].to_string());
-                index += 1;
-            }
-        }
-    }
-    text
+    let spell = |piece| match piece {
+        Piece::Verbatim(text) => text.to_owned(),
+        Piece::Parameter(name) => match argument(name, arguments, dialect) {
+            Ok(value) => super::sql::literal(&value),
+            Err(Unset(name)) => format!(":{name}"),
+        },
+    };
+    pieces(sql, dialect).into_iter().map(spell).collect()
 }
 
 /// Refuses a fragment that would leave the place it is put in: unbalanced parentheses, a semicolon.
@@ -163,26 +154,58 @@ pub fn depends_on_more_than_rows(sql: &str, dialect: Dialect) -> bool {
     })
 }
 
+/// A part of the user's text.
+enum Piece<'s> {
+    /// As it was written; a comment is a line break, since what follows it may share its line.
+    Verbatim(&'s str),
+    Parameter(&'static str),
+}
+
+/// The text cut at its parameters and comments. What is between them is never written anew, since a literal
+/// has more spellings than a tokenizer remembers.
+fn pieces(sql: &str, dialect: Dialect) -> Vec<Piece<'_>> {
+    let Some(located) = located(sql, dialect) else { return vec![Piece::Verbatim(sql)] };
+    let index = LineIndex::of(sql);
+    let starts: Vec<usize> = located.iter().map(|token| index.byte(token.span.start)).collect();
+    let tokens: Vec<Token> = located.into_iter().map(|token| token.token).collect();
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let name = parameter(&tokens, at);
+        let next = at + if name.is_some() { 2 } else { 1 };
+        let end = starts.get(next).copied().unwrap_or(sql.len());
+        pieces.push(match name {
+            Some(name) => Piece::Parameter(name),
+            None if is_comment(&tokens[at]) => Piece::Verbatim("\n"),
+            None => Piece::Verbatim(&sql[starts[at]..end]),
+        });
+        at = next;
+    }
+    pieces
+}
+
 /// Tokens without comments. A text that cannot be tokenized is left to the server to complain about.
 pub fn tokens(sql: &str, dialect: Dialect) -> Vec<Token> {
-    let tokenize = |dialect: &dyn sqlparser::dialect::Dialect| {
-        // Unescaping is off, so that a literal is written back as it was read.
-        Tokenizer::new(dialect, sql).with_unescape(false).tokenize()
-    };
-    let tokens = match dialect {
-        Dialect::Postgres => tokenize(&PostgreSqlDialect {}),
-        Dialect::Sqlite => tokenize(&SQLiteDialect {}),
-    };
-    tokens
-        .unwrap_or_else(|_| vec![Token::make_word(sql, None)])
+    let Some(located) = located(sql, dialect) else { return vec![Token::make_word(sql, None)] };
+    located
         .into_iter()
-        .map(|token| match token {
-            Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => {
-                Token::Whitespace(Whitespace::Newline)
-            }
+        .map(|token| match token.token {
+            comment if is_comment(&comment) => Token::Whitespace(Whitespace::Newline),
             other => other,
         })
         .collect()
+}
+
+fn located(sql: &str, dialect: Dialect) -> Option<Vec<TokenWithSpan>> {
+    match dialect {
+        Dialect::Postgres => Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location(),
+        Dialect::Sqlite => Tokenizer::new(&SQLiteDialect {}, sql).tokenize_with_location(),
+    }
+    .ok()
+}
+
+fn is_comment(token: &Token) -> bool {
+    matches!(token, Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)))
 }
 
 fn parameter(tokens: &[Token], index: usize) -> Option<&'static str> {
@@ -194,26 +217,19 @@ fn parameter(tokens: &[Token], index: usize) -> Option<&'static str> {
     }
 }
 
-fn argument(
-    name: &'static str,
-    arguments: Arguments<'_>,
-    dialect: Dialect,
-) -> Result<(&'static str, String), Unset> {
+fn argument(name: &'static str, arguments: Arguments<'_>, dialect: Dialect) -> Result<String, Unset> {
     let instant = match name {
-        "environment" => return Ok((name, arguments.params.environment.clone())),
+        "environment" => return Ok(arguments.params.environment.clone()),
         "deployed_at" => arguments.params.deployed_at,
         "baseline_at" => arguments.params.baseline_at,
         _ => Some(arguments.as_of),
     };
     let instant = instant.ok_or(Unset(name))?;
-    Ok((
-        name,
-        match dialect {
-            Dialect::Postgres => instant.to_string(),
-            // Whole seconds: texts are compared as texts, and a fraction would sort before the `Z`.
-            Dialect::Sqlite => rfc3339(instant),
-        },
-    ))
+    Ok(match dialect {
+        Dialect::Postgres => instant.to_string(),
+        // Whole seconds: texts are compared as texts, and a fraction would sort before the `Z`.
+        Dialect::Sqlite => rfc3339(instant),
+    })
 }
 
 #[cfg(test)]
