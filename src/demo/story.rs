@@ -93,7 +93,7 @@ impl Set<'_, '_> {
         self.finish("v1.42.0").await?;
         let answered = self.gate("v1.42.0").await?;
         self.narrator.gate(&answered);
-        self.pass(SignedDuration::from_mins(2), SMOKE_STEP).await?;
+        self.pass(SignedDuration::from_mins(11), SMOKE_STEP).await?;
         self.mails().await
     }
 
