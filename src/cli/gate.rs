@@ -123,7 +123,11 @@ async fn ask(
             }
             Ok(view) => return Ok(view),
             Err(error) if error.is_transient() && Instant::now() + PAUSE < deadline => {
-                out.note(&format!("waiting: {error}"));
+                let line = error.to_string();
+                if line != told {
+                    out.note(&format!("waiting: {line}"));
+                    told = line;
+                }
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error) => return Err(error),

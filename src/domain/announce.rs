@@ -282,7 +282,8 @@ fn member(check: &CheckStanding, since: Timestamp) -> Member {
         key: check.key.as_str().to_owned(),
         title: check.title.clone(),
         severity: check.severity,
-        expected: check.threshold.clone().unwrap_or_default(),
+        // A threshold says when a check fails, so what is expected is that it is not so.
+        expected: check.threshold.as_ref().map_or_else(String::new, |limit| format!("not {limit}")),
         observed: said(check.value).unwrap_or_else(|| "no value".to_owned()),
         baseline: said(check.baseline),
         change: change.map(|by| format!("{}{}", if by > 0.0 { "+" } else { "-" }, number(by.abs()))),

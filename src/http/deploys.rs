@@ -44,11 +44,17 @@ pub async fn start(
     body: web::Bytes,
 ) -> Result<HttpResponse, ApiError> {
     let announcement = announcement(&caller, json(&body)?);
-    idempotent::once(&ctx, &caller, &request, &body, async {
-        let started = verification::start(&ctx, &announcement).await?;
-        let status = if started.new { StatusCode::CREATED } else { StatusCode::OK };
-        Ok((status, started_view(&ctx, &started)))
-    })
+    idempotent::once(
+        &ctx,
+        &caller,
+        &request,
+        &body,
+        Box::pin(async {
+            let started = verification::start(&ctx, &announcement).await?;
+            let status = if started.new { StatusCode::CREATED } else { StatusCode::OK };
+            Ok((status, started_view(&ctx, &started)))
+        }),
+    )
     .await
 }
 
@@ -60,10 +66,16 @@ pub async fn finish_version(
     body: web::Bytes,
 ) -> Result<HttpResponse, ApiError> {
     let announcement = announcement(&caller, json(&body)?);
-    idempotent::once(&ctx, &caller, &request, &body, async {
-        let row = verification::finish_version(&ctx, &announcement).await?;
-        Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
-    })
+    idempotent::once(
+        &ctx,
+        &caller,
+        &request,
+        &body,
+        Box::pin(async {
+            let row = verification::finish_version(&ctx, &announcement).await?;
+            Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
+        }),
+    )
     .await
 }
 
@@ -76,10 +88,16 @@ pub async fn finish(
     body: web::Bytes,
 ) -> Result<HttpResponse, ApiError> {
     let id = DeployId::from_text(id.into_inner());
-    idempotent::once(&ctx, &caller, &request, &body, async {
-        let row = verification::finish(&ctx, &id).await?;
-        Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
-    })
+    idempotent::once(
+        &ctx,
+        &caller,
+        &request,
+        &body,
+        Box::pin(async {
+            let row = verification::finish(&ctx, &id).await?;
+            Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
+        }),
+    )
     .await
 }
 
@@ -96,10 +114,16 @@ pub async fn cancel(
     if reason.trim().is_empty() {
         return Err(ApiError::new(Code::InvalidRequest, "give a reason; it is shown beside the deploy"));
     }
-    idempotent::once(&ctx, &caller, &request, &body, async {
-        let row = verification::cancel(&ctx, &id, &caller.actor, reason.trim()).await?;
-        Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
-    })
+    idempotent::once(
+        &ctx,
+        &caller,
+        &request,
+        &body,
+        Box::pin(async {
+            let row = verification::cancel(&ctx, &id, &caller.actor, reason.trim()).await?;
+            Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
+        }),
+    )
     .await
 }
 
@@ -113,18 +137,24 @@ pub async fn decide(
 ) -> Result<HttpResponse, ApiError> {
     let id = DeployId::from_text(id.into_inner());
     let asked: OverrideRequest = json(&body)?;
-    idempotent::once(&ctx, &caller, &request, &body, async {
-        let at = ctx.now();
-        let decided = Override {
-            verdict: asked.verdict,
-            actor: asked.actor.unwrap_or_else(|| caller.actor.clone()),
-            reason: asked.reason,
-            at,
-            expires_at: at + SignedDuration::from_secs(asked.seconds.into()),
-        };
-        let row = verification::decide_by_hand(&ctx, &id, decided).await?;
-        Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
-    })
+    idempotent::once(
+        &ctx,
+        &caller,
+        &request,
+        &body,
+        Box::pin(async {
+            let at = ctx.now();
+            let decided = Override {
+                verdict: asked.verdict,
+                actor: asked.actor.unwrap_or_else(|| caller.actor.clone()),
+                reason: asked.reason,
+                at,
+                expires_at: at + SignedDuration::from_secs(asked.seconds.into()),
+            };
+            let row = verification::decide_by_hand(&ctx, &id, decided).await?;
+            Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
+        }),
+    )
     .await
 }
 

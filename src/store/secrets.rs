@@ -198,9 +198,7 @@ pub(super) fn mode_of(text: String) -> Result<SlotMode, StoreError> {
 fn read(row: &AnyRow) -> Result<SecretVersion, StoreError> {
     let corrupt = |what: &str| StoreError::Corrupt(format!("secret_versions.{what}"));
     let optional = |name: &str| Ok::<_, StoreError>(row.try_get::<Option<i64>, _>(name)?.map(from_micros));
-    let count = |name: &str| {
-        Ok::<_, StoreError>(u64::try_from(row.try_get::<i64, _>(name)?).map_err(|_| corrupt(name))?)
-    };
+    let count = |name: &str| u64::try_from(row.try_get::<i64, _>(name)?).map_err(|_| corrupt(name));
     let since = instant(row, "state_at")?;
     let until = || optional("until_at")?.ok_or(corrupt("until_at"));
     let name: String = row.try_get("state")?;

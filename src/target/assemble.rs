@@ -42,7 +42,7 @@ impl Assembly {
             let mut row = None;
             match prepared {
                 Prepared::Answered(result) => {
-                    sorted.answers.push(Answer { check, result: result, duration: Duration::ZERO })
+                    sorted.answers.push(Answer { check, result, duration: Duration::ZERO })
                 }
                 Prepared::Proved(by) => {
                     sorted.proofs[check] = Some(by);

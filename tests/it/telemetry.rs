@@ -9,17 +9,20 @@ use tokio::net::TcpListener;
 use super::support::eventually;
 use super::support::process::{Deploywatch, Invocation};
 
+/// Path and body of each request, in order.
+type Seen = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// Takes everything that is posted and answers 200: path and body of each request.
 struct Collector {
     address: String,
-    seen: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    seen: Seen,
 }
 
 impl Collector {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let seen: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+        let seen = Seen::default();
         let kept = seen.clone();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {

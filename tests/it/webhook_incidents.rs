@@ -7,7 +7,6 @@ use deploywatch::services::secrets;
 use deploywatch::store::incidents::{self, Which};
 
 use crate::on_both_engines;
-use crate::support::TestStore;
 use crate::support::hook::{Hook, NEW, OLD};
 use crate::support::signer::{numbered, sign};
 

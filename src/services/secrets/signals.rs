@@ -53,9 +53,7 @@ pub(crate) async fn stale_signal(
         ("expected secret".into(), active.map_or_else(|| "none is active".to_owned(), SecretVersion::label)),
         (
             "last delivery with it".into(),
-            active
-                .and_then(|v| v.usage.last_match_at)
-                .map_or_else(|| "none yet".to_owned(), |at| rfc3339(at)),
+            active.and_then(|v| v.usage.last_match_at).map_or_else(|| "none yet".to_owned(), rfc3339),
         ),
     ];
     context.extend(nearby(tx, source, at).await?);

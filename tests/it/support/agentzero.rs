@@ -28,7 +28,7 @@ impl AgentZero {
         // What a Supabase project grants its readers, so that `visible_rows` may look through a user's eyes.
         let sql =
             async || format!("SET agentzero.users = '{users}';\n{SQL}\nGRANT authenticated TO scanner;");
-        let admin = cluster.from_template(&template, sql).await;
+        let admin = cluster.copy_of_template(&template, sql).await;
         let database = database_of(&admin);
         Self {
             scanner: cluster.url("scanner", database),

@@ -116,7 +116,7 @@ impl PgCluster {
     }
 
     /// A copy of the database that `fill` prepares once for each `template` name: much faster than filling anew.
-    pub async fn from_template(&self, template: &str, sql: impl AsyncFnOnce() -> String) -> String {
+    pub async fn copy_of_template(&self, template: &str, sql: impl AsyncFnOnce() -> String) -> String {
         let source = {
             let mut templates = self.templates.lock().await;
             match templates.get(template) {

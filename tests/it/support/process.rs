@@ -196,6 +196,7 @@ impl Drop for Deploywatch {
         if let Some(reaper) = self.reaper.take() {
             reaper.disarm();
         }
+        #[expect(clippy::print_stderr, reason = "a failed test shows what the process said")]
         if std::thread::panicking() {
             eprintln!("--- deploywatch stdout\n{}--- deploywatch stderr\n{}", self.stdout(), self.stderr());
         }
