@@ -202,9 +202,10 @@ fn view(desk: &Desk, letter: &Letter<'_>) -> View {
             .map(|(label, value)| Row::new(clean(label, 40), clean(value, 300)))
             .collect(),
         open_label: "Open the incident",
-        open_url: letter.incident.zip(desk.public_url.as_ref()).map(|(incident, url)| {
-            format!("{url}/incidents/{}", token(incident.id.as_str()).replace('-', "_"))
-        }),
+        open_url: letter
+            .incident
+            .zip(desk.public_url.as_ref())
+            .map(|(incident, url)| format!("{url}/incidents/{}", token(incident.id.as_str()))),
         actions: Vec::new(),
         why: why(letter),
         status,

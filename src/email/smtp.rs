@@ -288,7 +288,10 @@ fn no_greeting(at: &str, settings: &Smtp) -> SendError {
 
 fn tls_failure(at: &str, error: &Error) -> SendError {
     let text = chain(error);
-    let hint = if text.contains("UnknownIssuer") || text.contains("CaUsedAsEndEntity") {
+    // The last two are what an issuer gives that has the name of a trusted one and another key: an authority
+    // that was made anew, or a self-signed certificate of the host's own name.
+    let unknown = ["UnknownIssuer", "CaUsedAsEndEntity", "BadSignature", "UnsupportedSignatureAlgorithmFor"];
+    let hint = if unknown.iter().any(|reason| text.contains(reason)) {
         "its certificate is signed by nobody this machine trusts; name its CA in email.smtp.ca_file"
     } else if text.contains("NotValidForName") || text.contains("not valid for name") {
         "its certificate is for another name; set email.smtp.host to the name in the certificate"

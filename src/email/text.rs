@@ -44,9 +44,12 @@ pub fn identity(text: &str, cap: usize) -> String {
         .collect()
 }
 
-/// Letters that are safe in a header's token and in an address's domain part.
+/// Letters that are safe in a header's token and on both sides of a Message-ID. The underscore is one of them, so
+/// that an identifier reads the same in a header, on a page and in a log (`inc_0192f0c1…`).
 pub fn token(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '-' }).collect()
+    text.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') { c } else { '-' })
+        .collect()
 }
 
 /// `2026-05-01 12:04:31 UTC`
@@ -99,6 +102,17 @@ mod tests {
     #[test]
     fn identities_are_ascii_without_brackets() {
         assert_eq!(identity("deploy [v1] früh 🚀", 80), "deploy (v1) fr?h ?");
+    }
+
+    #[test]
+    fn tokens_keep_identifiers_as_they_are() {
+        for (text, safe) in [
+            ("inc_0192f0c1", "inc_0192f0c1"),
+            ("acme-prod.eu", "acme-prod.eu"),
+            ("a b\r\nX: <y>@é", "a-b--X---y---"),
+        ] {
+            assert_eq!(token(text), safe);
+        }
     }
 
     #[test]

@@ -262,7 +262,11 @@ on_both_engines! {
         desk.clears(IncidentKind::ChecksFailed).await;
         desk.send().await;
         assert!(desk.statuses("ada").is_empty(), "no RESOLVED without its FAIL");
-        assert_eq!(desk.statuses("bob"), ["FAIL 1", "MAIL BROKEN", "RESOLVED"]);
+        // The two problems are of the same moment here, so only each one's own order is fixed.
+        let bob = desk.statuses("bob");
+        assert!(bob.iter().any(|status| status == "MAIL BROKEN"), "{bob:?}");
+        let of_the_check: Vec<_> = bob.iter().filter(|status| *status != "MAIL BROKEN").collect();
+        assert_eq!(of_the_check, ["FAIL 1", "RESOLVED"]);
         let mut reader = desk.ctx.db.reader().await.unwrap();
         let dead = notifications::list_recent(&mut reader, 10).await.unwrap();
         assert_eq!(dead.iter().filter(|s| s.state == NotificationState::Dead).count(), 1);
