@@ -35,7 +35,7 @@ async fn open(desk: &Desk) -> Vec<IncidentKind> {
 }
 
 /// The text of the newest failed attempt.
-async fn last_failure(desk: &Desk) -> (String, Option<FailureClass>) {
+pub async fn last_failure(desk: &Desk) -> (String, Option<FailureClass>) {
     let mut reader = desk.ctx.db.reader().await.unwrap();
     let mut all = Vec::new();
     for stored in notifications::list_recent(&mut reader, 10).await.unwrap() {

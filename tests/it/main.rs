@@ -9,6 +9,8 @@ mod check_cli;
 mod harness;
 mod layering;
 mod mail;
+mod mail_crash;
+mod mail_tls;
 mod rotation;
 mod scheduler;
 mod server;

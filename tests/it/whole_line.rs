@@ -45,9 +45,7 @@ impl Installation {
             transport = "smtp"
             from = "deploywatch <deploywatch@example.com>"
             [email.smtp]
-            host = "127.0.0.1"
-            port = {port}
-            tls = "none"
+            {smtp}
             [webhooks.sources.lemonsqueezy]
             secret = "{SECRET}"
             [environments.{ENVIRONMENT}]
@@ -55,7 +53,7 @@ impl Installation {
             suites = ["{suites}"]
             recipients = ["oncall@example.com"]
             "#,
-            port = mailbox.port,
+            smtp = mailbox.settings(),
         );
         std::fs::write(folder.path().join("deploywatch.toml"), settings)
             .expect("the settings can be written");

@@ -6,6 +6,7 @@
 pub mod agentzero;
 pub mod app;
 pub mod browser;
+pub mod certificates;
 pub mod clock;
 pub mod hook;
 pub mod http;
