@@ -50,7 +50,7 @@ pub struct DueSlots {
     pub current: Option<Slot>,
 }
 
-/// No slot is waited for longer than this, however sparse a check is.
+/// No window is held open for its last slot longer than this, however sparse a check is.
 const LONGEST_GRACE: u32 = 3_600;
 
 /// The most that jitter moves a slot: a person waiting in CI must not notice.
@@ -96,12 +96,19 @@ impl Plan {
             elapsed.push(at);
             slot = self.slot_after(check, at.at);
         }
-        let current = elapsed.pop_if(|last| now < last.at + self.grace(check, *last));
+        let current = elapsed.pop_if(|newest| self.is_answerable(check, *newest, now));
         DueSlots { elapsed, current }
     }
 
-    /// How long a slot may be answered after its instant: one interval, at most an hour.
-    pub fn grace(&self, check: &CheckPolicy, slot: Slot) -> SignedDuration {
+    /// Whether a scan made now still answers the newest slot gone by. After downtime exactly one scan catches
+    /// up, however long ago that slot was: a failing check must not wait until soak's first slot for its
+    /// decision. Once the window is over, only a grace is left.
+    fn is_answerable(&self, check: &CheckPolicy, newest: Slot, now: Timestamp) -> bool {
+        now < self.ends_at() || now < newest.at + self.grace(check, newest)
+    }
+
+    /// How long a slot may be answered after the window's end: one interval, at most an hour.
+    fn grace(&self, check: &CheckPolicy, slot: Slot) -> SignedDuration {
         self.interval(check, slot).min(seconds(LONGEST_GRACE))
     }
 

@@ -67,6 +67,31 @@ fn the_last_slot_may_be_answered_within_a_grace_of_one_interval() {
 }
 
 #[test]
+fn the_newest_slot_gone_by_is_caught_up_for_as_long_as_the_window_is_open() {
+    let plan = Plan { smoke_seconds: 6, smoke_every: 2, ..plan() };
+    let (both, mut smoke_only) = (check("a"), check("a"));
+    smoke_only.stages = vec![Stage::Smoke];
+    let mut sparse = check("a");
+    sparse.every = 20_000;
+    let cases = [
+        ("smoke ended meanwhile", &both, 24, 2, Some(4)),
+        ("until soak begins", &both, 299, 2, Some(4)),
+        ("and then its slot", &both, 300, 3, Some(300)),
+        ("no slot is left", &smoke_only, 50_000, 2, Some(4)),
+        ("the next slot is hours away", &sparse, 39_000, 3, Some(20_000)),
+        ("the window is over", &smoke_only, 86_401, 3, None),
+    ];
+    for (name, check, now, elapsed, current) in cases {
+        let due = plan.due(check, plan.first_slot(check), at(now));
+        assert_eq!(
+            (due.elapsed.len(), due.current.map(|slot| slot.at)),
+            (elapsed, current.map(at)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn a_window_is_extended_once_by_at_most_a_quarter() {
     let mut plan = plan();
     let granted = extension(&plan, 50_000, at(90_000)).unwrap();

@@ -247,7 +247,9 @@ pub fn replay_verdict(
 }
 
 /// Whether every slot of a stage is answered. Smoke may be over a little before its time, when its last slot
-/// is; it is not over while a critical check has failed and waits to be confirmed.
+/// is; it is not over while a critical check has failed and waits to be confirmed. What could not be measured
+/// is tried again after smoke's time too, but smoke does not wait for that: a measurement that comes then
+/// still answers its slot.
 pub fn stage_over(deploy: &Deploy, checks: &[Assessed<'_>], stage: Stage, now: Timestamp) -> bool {
     let end = match stage {
         Stage::Smoke => deploy.smoke_ends_at(),
@@ -257,7 +259,8 @@ pub fn stage_over(deploy: &Deploy, checks: &[Assessed<'_>], stage: Stage, now: T
     let open = |check: &Assessed<'_>| {
         let state = check.state;
         let slots_left = state.next_slot.is_some_and(|slot| slot.stage <= stage);
-        let extra_left = state.pending.is_some_and(|extra| extra.slot.stage <= stage);
+        let awaited = stage == Stage::Soak || now < end || state.at_risk();
+        let extra_left = awaited && state.pending.is_some_and(|extra| extra.slot.stage <= stage);
         let undecided = stage == Stage::Smoke
             && now < end + check_patience(deploy)
             && check.is_critical()

@@ -274,6 +274,32 @@ fn the_smoke_stage_is_judged_by_itself_and_the_worst_stage_wins() {
 }
 
 #[test]
+fn retries_go_on_after_smoke_but_smoke_does_not_wait_for_them() {
+    let check = check("a");
+    let mut seen = history(&check, &short(), &[Pass; 9], Error);
+    seen.truncate(10);
+    let last = seen.last_mut().unwrap();
+    last.reason = "error.connect".into();
+    let mut late = short();
+    // The soak slot right after smoke would take the place of its last retries.
+    late.soak_every = 1_000;
+    let verdict_of = |seen: &[Observation], now: i64| {
+        let mut check = check.clone();
+        check.every = 1_000;
+        replay_verdict(&deploy(late.clone()), &[check], &scans(seen), at(now)).smoke
+    };
+    assert_eq!(verdict_of(&seen, 271), VerdictState::Verifying, "tried again within smoke");
+    let mut again = seen[9].clone();
+    (again.confirm, again.observed_at) = (true, at(280));
+    seen.push(again.clone());
+    assert_eq!(verdict_of(&seen, 299), VerdictState::Verifying);
+    assert_eq!(verdict_of(&seen, 300), VerdictState::Inconclusive, "nothing can come in smoke any more");
+    (again.outcome, again.observed_at) = (Pass, at(310));
+    seen.push(again);
+    assert_eq!(verdict_of(&seen, 310), VerdictState::Passed, "its last slot is answered after all");
+}
+
+#[test]
 fn a_superseded_deploy_is_a_reference_only_when_it_was_clean_so_far() {
     let check = check("a");
     let mut replaced = deploy(short());

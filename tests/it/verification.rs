@@ -1,16 +1,18 @@
 //! The window of 24 hours: every slot accounted for, on both engines, whatever happens meanwhile.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use deploywatch::domain::check::Stage;
 use deploywatch::domain::clock::{Clock, SignedDuration, Timestamp};
 use deploywatch::domain::deploy::DeployState;
 use deploywatch::domain::gate::{FailOn, GateAnswer, GatePolicy};
+use deploywatch::domain::ids::DeployId;
 use deploywatch::domain::measurement::MeasureErrorCode;
 use deploywatch::domain::observation::Outcome;
 use deploywatch::domain::verdict::{Provisional, VerdictState};
 use deploywatch::services::gate::{Question, ask};
-use deploywatch::services::verification::{self, Attempt, VerificationError};
+use deploywatch::services::verification::{self, Announcement, Attempt, VerificationError};
 
 use crate::on_both_engines;
 use crate::support::watch::{ENVIRONMENT, World, announcement, violations};
@@ -128,6 +130,50 @@ on_both_engines! {
         assert_eq!(row.verdict.state, VerdictState::Passed, "{:?}", row.verdict.reasons);
         world.assert_every_slot_answered(&id).await;
         assert_eq!(world.replayed(&id, world.clock.now()).await, row.verdict);
+    }
+
+    async fn a_failing_check_is_decided_at_once_when_smoke_ended_during_downtime(store: TestStore) {
+        let (world, id) = short_smoke(&store, 6).await;
+        world.target.script(|key, _| Ok(if key == "users.email" { 1.0 } else { 0.0 }));
+        world.pass(SignedDuration::from_millis(500)).await;
+        assert_eq!(world.row(&id).await.verdict.provisional, Some(Provisional::AtRisk));
+        let scans = world.target.scans.load(Ordering::SeqCst);
+        // The confirm sample was pending, and two more slots of smoke went by.
+        world.clock.advance(seconds(23));
+        verification::run_due(&world.ctx).await.unwrap();
+        assert_eq!(world.target.scans.load(Ordering::SeqCst), scans + 1, "exactly one scan catches up");
+        assert_eq!(gate(&world).await, GateAnswer::Stop);
+        let made = world.observations(&id).await;
+        assert_eq!(made.iter().filter(|m| m.observation.outcome == Outcome::Missed).count(), 2);
+        let row = world.row(&id).await;
+        assert_eq!((row.verdict.state, row.verdict.smoke), (VerdictState::Failed, VerdictState::Failed));
+        assert_eq!(world.replayed(&id, world.clock.now()).await, row.verdict);
+        world.pass(DAY).await;
+        world.assert_every_slot_answered(&id).await;
+    }
+
+    async fn a_smoke_without_a_measurement_is_inconclusive_as_soon_as_its_time_is_over(store: TestStore) {
+        let (world, id) = short_smoke(&store, 6).await;
+        world.target.set_down(true);
+        world.pass(SignedDuration::from_millis(5_900)).await;
+        assert_eq!(gate(&world).await, GateAnswer::Wait);
+        world.pass(SignedDuration::from_millis(200)).await;
+        assert_eq!(gate(&world).await, GateAnswer::Inconclusive);
+        let row = world.row(&id).await;
+        assert_eq!((row.verdict.state, row.verdict.smoke), (VerdictState::Verifying, VerdictState::Inconclusive));
+        assert_eq!(world.replayed(&id, world.clock.now()).await, row.verdict);
+    }
+
+    async fn a_retry_after_the_end_of_smoke_still_answers_its_last_slot(store: TestStore) {
+        let (world, id) = short_smoke(&store, 400).await;
+        world.pass(seconds(397)).await;
+        world.target.set_down(true);
+        world.pass(seconds(4)).await;
+        assert_eq!(gate(&world).await, GateAnswer::Inconclusive);
+        world.target.set_down(false);
+        world.pass(seconds(60)).await;
+        assert_eq!(gate(&world).await, GateAnswer::Go);
+        assert_eq!(world.replayed(&id, world.clock.now()).await, world.row(&id).await.verdict);
     }
 
     async fn a_day_of_downtime_is_inconclusive(store: TestStore) {
@@ -261,6 +307,17 @@ on_both_engines! {
     }
 }
 
-fn announcement_new(version: &str) -> verification::Announcement {
-    verification::Announcement { attempt: Attempt::New, ..announcement(version) }
+/// A deploy that has just finished, with a slot every two seconds of its smoke and a confirm sample after one.
+async fn short_smoke(store: &crate::support::TestStore, smoke: u32) -> (World, DeployId) {
+    let mut world = World::new(store, checks()).await;
+    let settings = Arc::make_mut(&mut world.ctx.settings);
+    (settings.verification.smoke_every_seconds, settings.verification.confirm_after_seconds) = (2, 1);
+    let announced = Announcement { smoke_seconds: Some(smoke), ..announcement("v1") };
+    let id = verification::start(&world.ctx, &announced).await.unwrap().row.deploy.id;
+    verification::finish(&world.ctx, &id).await.unwrap();
+    (world, id)
+}
+
+fn announcement_new(version: &str) -> Announcement {
+    Announcement { attempt: Attempt::New, ..announcement(version) }
 }

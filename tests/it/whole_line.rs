@@ -175,7 +175,6 @@ async fn a_database_that_stops_in_the_middle_is_cannot_check_and_never_a_failure
     cluster.stop();
     let mail = mailbox.receives("CANNOT CHECK").await;
     assert!(mail.subject.contains(ENVIRONMENT), "{}", mail.subject);
-    // It tries again for a minute and a half before it says so.
     let (code, view) = team.gate("4m").await;
     assert_eq!((code, view["answer"].as_str()), (3, Some("inconclusive")), "{view:#}");
     assert_ne!(view["deploy"]["state"], "failed");

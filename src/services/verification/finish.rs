@@ -79,7 +79,7 @@ async fn finish_in(ctx: &Context, tx: &mut Tx, mut row: DeployRow) -> Result<Dep
     let watched = Watched { checks, states };
     row.verdict = fold(&row.deploy, &watched.assessed(), &TargetHealth::default(), now);
     row.verdict_at = now;
-    row.next_due_at = Some(watched.next_due_at(&row));
+    row.next_due_at = Some(watched.next_due_at(&row.deploy, &row.verdict, now));
     if !deploys::open_window(tx, &row).await? {
         return Err(VerificationError::State("the deploy changed meanwhile; look at it again".into()));
     }

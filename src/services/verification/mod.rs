@@ -8,9 +8,9 @@ mod tick;
 use crate::domain::check::Check;
 use crate::domain::check_state::CheckState;
 use crate::domain::clock::Timestamp;
-use crate::domain::deploy::{DeployKind, DeployState, OverrideError};
+use crate::domain::deploy::{Deploy, DeployKind, DeployState, OverrideError};
 use crate::domain::ids::DeployId;
-use crate::domain::verdict::Assessed;
+use crate::domain::verdict::{Assessed, Verdict, VerdictState};
 use crate::services::Context;
 use crate::services::targets::TargetsError;
 use crate::settings::Settings;
@@ -116,9 +116,13 @@ impl Watched {
             .collect()
     }
 
-    /// The next instant at which any check wants something; the window's end when none does.
-    fn next_due_at(&self, row: &DeployRow) -> Timestamp {
-        self.states.iter().filter_map(CheckState::due_at).min().unwrap_or(row.deploy.plan.ends_at())
+    /// The next instant at which any check wants something, or at which the time of an undecided smoke is up,
+    /// so that the gate hears of it then; the window's end when there is neither.
+    fn next_due_at(&self, deploy: &Deploy, verdict: &Verdict, now: Timestamp) -> Timestamp {
+        let wanted = self.states.iter().filter_map(CheckState::due_at).min();
+        let undecided = verdict.smoke == VerdictState::Verifying;
+        let smoke_up = deploy.smoke_ends_at().filter(|end| undecided && *end > now);
+        wanted.into_iter().chain(smoke_up).min().unwrap_or(deploy.plan.ends_at())
     }
 }
 

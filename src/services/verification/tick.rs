@@ -313,7 +313,7 @@ impl Tick {
             }
         }
         let open = self.row.deploy.state == DeployState::Verifying;
-        let next_due_at = open.then(|| self.watched.next_due_at(&self.row));
+        let next_due_at = open.then(|| self.watched.next_due_at(&self.row.deploy, &verdict, now));
         let full = scanned.as_ref().is_some_and(|s| s.reading == Reading::Full && s.row.error.is_none());
         let changed = (before.state, before.provisional, before.smoke)
             != (verdict.state, verdict.provisional, verdict.smoke);
