@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use crate::services::{Context, alerting, outbox, secrets, verification, webhooks};
+use crate::services::{Context, alerting, outbox, retention, secrets, verification, webhooks};
 
 /// What a job says of one activation, for logs and metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,11 @@ pub fn table() -> Vec<Job> {
             name: "webhooks",
             every: 2,
             run: |ctx| Box::pin(async move { report(webhooks::upkeep(&ctx).await) }),
+        },
+        Job {
+            name: "retention",
+            every: 600,
+            run: |ctx| Box::pin(async move { report(retention::forget(&ctx).await) }),
         },
         Job { name: alerting::OUTBOX_JOB, every: 2, run: |ctx| Box::pin(send(ctx)) },
         Job {

@@ -6,6 +6,7 @@ pub mod context;
 pub mod gate;
 pub mod idempotency;
 pub mod outbox;
+pub mod retention;
 pub mod secrets;
 pub mod suites;
 pub mod targets;

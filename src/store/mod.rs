@@ -21,6 +21,7 @@ pub mod notifications;
 pub mod observations;
 pub mod quarantine;
 pub mod relays;
+pub mod retention;
 pub mod rotations;
 pub mod scans;
 pub mod secrets;

@@ -11,6 +11,7 @@ mod layering;
 mod mail;
 mod mail_crash;
 mod mail_tls;
+mod retention;
 mod rotation;
 mod scheduler;
 mod server;
