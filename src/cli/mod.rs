@@ -14,6 +14,7 @@ mod email;
 mod gate;
 mod gate_report;
 mod incident;
+mod init;
 mod notify;
 pub mod output;
 mod remote;
@@ -43,6 +44,8 @@ struct Cli {
 enum Command {
     /// Run check suites once and say what holds
     Check(check::CheckArgs),
+    /// Look at a database and write a first suite for it, with the reason for each check
+    Init(init::InitArgs),
     /// Run the server: API, webhooks, pages and the scheduled work
     Serve(serve::ServeArgs),
     /// Announce releases and look at them
@@ -96,6 +99,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn dispatch(command: Command, out: &mut Output) -> ExitCode {
     let result: anyhow::Result<u8> = match command {
         Command::Check(args) => check::run(args, out).await,
+        Command::Init(args) => init::run(args, out).await,
         Command::Serve(args) => serve::run(args, out).await,
         Command::Deploy(args) => deploy::run(args, out).await,
         Command::Gate(args) => gate::run(args, out).await,

@@ -8,6 +8,7 @@ pub mod ids;
 pub mod check;
 pub mod drift;
 pub mod evaluate;
+pub mod inspection;
 pub mod measure;
 pub mod measurement;
 pub mod observation;

@@ -7,6 +7,7 @@ pub mod gate;
 pub mod idempotency;
 pub mod outbox;
 pub mod retention;
+pub mod propose;
 pub mod secrets;
 pub mod suites;
 pub mod targets;

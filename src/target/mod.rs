@@ -18,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::check::Check;
 use crate::domain::clock::Timestamp;
+use crate::domain::inspection::Inspection;
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measurement};
 
 /// How to reach a target and how to behave there.
@@ -112,6 +113,21 @@ impl Target {
         match self.engine() {
             Some(Engine::Postgres) => postgres::scan(&self.options, request).await,
             Some(Engine::Sqlite) => sqlite::scan(&self.options, request).await,
+            None => Err(unknown_scheme()),
+        }
+    }
+
+    /// Looks at one schema: the catalog and the planner's statistics, read-only, and no row of any table.
+    pub async fn inspect(&self, schema: &str) -> Result<Inspection, TargetError> {
+        match self.engine() {
+            Some(Engine::Postgres) => postgres::inspect(&self.options, schema).await,
+            Some(Engine::Sqlite) => Err(TargetError {
+                error: MeasureError {
+                    code: MeasureErrorCode::Sql,
+                    message: "SQLite keeps no statistics from which checks could be proposed".into(),
+                    hint: Some("name a PostgreSQL database, or write the suite by hand".into()),
+                },
+            }),
             None => Err(unknown_scheme()),
         }
     }

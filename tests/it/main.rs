@@ -7,6 +7,7 @@ mod access;
 mod alerts;
 mod check_cli;
 mod harness;
+mod init;
 mod layering;
 mod mail;
 mod mail_crash;

@@ -210,7 +210,7 @@ fn heaviest_first(jobs: &mut VecDeque<Job>, assembly: &Assembly, relations: &Rel
     jobs.make_contiguous().sort_by(|a, b| weigh(b).total_cmp(&weigh(a)));
 }
 
-async fn close(conn: PgConnection) {
+pub async fn close(conn: PgConnection) {
     let _ = tokio::time::timeout(Duration::from_secs(1), conn.close()).await;
 }
 

@@ -4,8 +4,10 @@ mod catalog;
 mod engine;
 mod errors;
 mod fingerprint;
+mod inspect;
 mod objects;
 mod reader;
 mod session;
 
 pub use engine::scan;
+pub use inspect::inspect;

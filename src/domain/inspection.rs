@@ -1,0 +1,85 @@
+//! What a look at a database brings back: tables, what their constraints prove, and what the planner's
+//! statistics say of their columns. Enough to propose checks from, and no row was read for it.
+
+use serde::Deserialize;
+
+use super::clock::Timestamp;
+
+/// One schema of a database, as its catalog describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspection {
+    pub database: String,
+    pub server: String,
+    pub role: String,
+    pub schema: String,
+    pub as_of: Timestamp,
+    /// There is an `auth` schema: clients talk to the database through row-level security.
+    pub has_auth: bool,
+    /// There is a `supabase_migrations.schema_migrations` table.
+    pub has_migrations: bool,
+    /// By name.
+    pub tables: Vec<TableFacts>,
+}
+
+/// A table that is not part of another one and belongs to no extension.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct TableFacts {
+    pub name: String,
+    /// An estimate; `None` where nothing has counted yet.
+    pub rows: Option<f64>,
+    /// Rows updated and deleted since the server's statistics began.
+    pub updated: i64,
+    pub deleted: i64,
+    /// Why the role cannot look into it: no grant, or row-level security.
+    pub unreadable: Option<String>,
+    pub columns: Vec<ColumnFacts>,
+    /// The columns of each unique index without a condition, the primary key first.
+    pub unique: Vec<Vec<String>>,
+    pub primary_key: Vec<String>,
+    /// The definitions of unique indexes over expressions or with a condition.
+    pub loosely_unique: Vec<String>,
+    /// The definitions of validated CHECK constraints.
+    pub checks: Vec<String>,
+    pub foreign_keys: Vec<ForeignKeyFacts>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ColumnFacts {
+    pub name: String,
+    /// As `format_type` writes it: `character varying(80)`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    pub not_null: bool,
+    /// `None` where the table was never analysed or the role may not see it.
+    pub stats: Option<ColumnStats>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ColumnStats {
+    pub null_fraction: f64,
+    /// As in `pg_stats`: the number of distinct values, or minus their share of the rows.
+    pub distinct: f64,
+    /// The most common values of a text column that has few; empty for others.
+    pub common: Vec<String>,
+    /// Of a time column whose values differ: its oldest and newest, as sampled.
+    pub oldest: Option<Timestamp>,
+    pub newest: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ForeignKeyFacts {
+    pub columns: Vec<String>,
+    /// `None` where the other table is in another schema.
+    pub to_table: Option<String>,
+}
+
+impl TableFacts {
+    pub fn column(&self, name: &str) -> Option<&ColumnFacts> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// A unique index over this column alone.
+    pub fn is_unique(&self, column: &str) -> bool {
+        self.unique.iter().any(|columns| columns == &[column])
+    }
+}

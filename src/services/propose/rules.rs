@@ -1,0 +1,291 @@
+//! From what was seen to what is worth checking. Pure; what a constraint already proves is left out.
+
+use crate::domain::check::Severity;
+use crate::domain::clock::{SignedDuration, humane};
+use crate::domain::inspection::{ColumnFacts, Inspection, TableFacts};
+use crate::domain::wording::number;
+
+use super::names;
+use super::render::{inline, list, reference};
+use super::{Body, Place, Proposal};
+
+/// Fewer rows than these are too few to conclude from what they have in common.
+const ENOUGH: f64 = 20.0;
+const HOUR: i64 = 3600;
+/// Lengths that a person would write.
+const LENGTHS: [(i64, &str); 5] =
+    [(6 * HOUR, "6h"), (12 * HOUR, "12h"), (24 * HOUR, "1d"), (72 * HOUR, "3d"), (168 * HOUR, "7d")];
+
+/// Every check that is worth having, table by table, then those of the schema.
+pub fn propose(seen: &Inspection) -> Vec<Proposal> {
+    let mut proposals = Vec::new();
+    let usable = |table: &&TableFacts| table.unreadable.is_none() && !names::is_of_a_tool(&table.name);
+    let readable: Vec<TableFacts> = seen.tables.iter().filter(usable).cloned().collect();
+    for table in &readable {
+        let mut of = Of { table, all: &readable, schema: &seen.schema, proposals: &mut proposals };
+        of.row_count();
+        of.not_null();
+        of.unique();
+        of.references();
+        of.companions();
+        of.accepted_values();
+        of.freshness(seen);
+    }
+    // With no table to read, the rest would be an answer to another question.
+    if !readable.is_empty() {
+        proposals.extend(schema(seen));
+    }
+    proposals
+}
+
+/// One table's turn.
+struct Of<'a> {
+    table: &'a TableFacts,
+    all: &'a [TableFacts],
+    schema: &'a str,
+    proposals: &'a mut Vec<Proposal>,
+}
+
+impl Of<'_> {
+    fn add(&mut self, yaml: String, reason: String) -> &mut Proposal {
+        self.push(Body::Other { yaml, key: None }, reason)
+    }
+
+    fn push(&mut self, body: Body, reason: String) -> &mut Proposal {
+        self.proposals.push(Proposal {
+            place: Place::Table(self.table.name.clone()),
+            body,
+            title: None,
+            severity: Severity::Critical,
+            fail: None,
+            reason,
+        });
+        self.proposals.last_mut().expect("one was just added")
+    }
+
+    fn row_count(&mut self) {
+        let rows = self.table.rows.unwrap_or_default();
+        let about =
+            if rows < 1.0 { "no rows yet".to_owned() } else { format!("about {} rows", number(rows)) };
+        let passing = names::is_passing(&self.table.name);
+        let (drop, why) = if passing {
+            ("50%", "they come and go by the table's name")
+        } else if self.table.deleted > 0 {
+            ("10%", "rows are deleted here now and then")
+        } else {
+            ("1%", "none was deleted since the server's statistics began")
+        };
+        let below = if rows >= 1.0 && !passing { "below: 1, " } else { "" };
+        let about = format!("{about}; {why}, so a deploy should not lose more than {drop}");
+        let added = self.add("row_count:".to_owned(), sentence(&about));
+        added.fail = Some(format!("{{ {below}drop_above: {drop} }}"));
+        if passing {
+            added.severity = Severity::Warning;
+        }
+    }
+
+    fn not_null(&mut self) {
+        let is_proved = |column: &ColumnFacts| {
+            column.not_null
+                || self
+                    .table
+                    .checks
+                    .iter()
+                    .any(|check| check.contains("IS NOT NULL") && mentions(check, &column.name))
+        };
+        let enough = self.table.rows.is_some_and(|rows| rows >= ENOUGH);
+        let candidates = self.table.columns.iter().filter(|column| !is_proved(column));
+        let (critical, others): (Vec<&ColumnFacts>, Vec<&ColumnFacts>) = candidates
+            .filter(|column| match &column.stats {
+                Some(stats) => stats.null_fraction == 0.0,
+                // Nothing is known, so the name must say it; the trial shows whether it holds.
+                None => names::is_critical(&column.name) && self.table.rows.is_none_or(|rows| rows >= 1.0),
+            })
+            .partition(|column| names::is_critical(&column.name));
+        let others = others.into_iter().filter(|column| enough && !names::is_optional(&column.name));
+        for column in critical {
+            let why = "May be NULL, and no row is; the product hangs on it by its name";
+            self.push(Body::NotNull(column.name.clone()), why.to_owned());
+        }
+        for column in others {
+            let why = "May be NULL, and no row is; a NULL would be news";
+            self.push(Body::NotNull(column.name.clone()), why.to_owned()).severity = Severity::Warning;
+        }
+    }
+
+    fn unique(&mut self) {
+        let table = self.table;
+        if table.rows.is_none_or(|rows| rows < ENOUGH) {
+            return;
+        }
+        for column in &table.columns {
+            let Some(stats) = &column.stats else { continue };
+            let share = -stats.distinct / (1.0 - stats.null_fraction).max(f64::EPSILON);
+            let differs = stats.distinct < 0.0 && share > 0.999;
+            let covered = table.is_unique(&column.name)
+                || table.loosely_unique.iter().any(|index| mentions(index, &column.name));
+            let refers = self.meant(column).is_some() || self.is_foreign_key(&column.name);
+            if differs && !covered && !refers && names::is_natural_key(column) {
+                let why = "Every value differs, and no unique index keeps it so";
+                self.add(format!("unique: {}", list(&[&column.name])), why.to_owned());
+            }
+        }
+    }
+
+    /// References without a foreign key.
+    fn references(&mut self) {
+        for column in &self.table.columns {
+            let Some(other) = self.meant(column) else { continue };
+            let itself = other.name == self.table.name && other.primary_key == [column.name.clone()];
+            if itself || self.is_foreign_key(&column.name) {
+                continue;
+            }
+            let Some(to) = reference(self.schema, &other.name, &other.primary_key[0]) else { continue };
+            let yaml =
+                format!("join_integrity: {{ columns: {}, to: {} }}", list(&[&column.name]), inline(&to));
+            let why =
+                format!("{} means {} by its name, and no foreign key holds it", column.name, other.name);
+            self.add(yaml, why);
+        }
+    }
+
+    /// Tables that have one row for each row of this one. A foreign key proves only the other direction.
+    fn companions(&mut self) {
+        let [key] = self.table.primary_key.as_slice() else { return };
+        for other in self.all.iter().filter(|other| other.name != self.table.name) {
+            let [column] = other.primary_key.as_slice() else { continue };
+            let Some(facts) = other.column(column) else { continue };
+            let by_name =
+                names::meant(self.all, other, facts).is_some_and(|meant| meant.name == self.table.name);
+            let by_key = other.foreign_keys.iter().any(|foreign| {
+                foreign.columns == [column.clone()] && foreign.to_table.as_deref() == Some(&self.table.name)
+            });
+            let complete = match (self.table.rows, other.rows) {
+                (Some(ours), Some(theirs)) => ours >= 1.0 && theirs >= 0.95 * ours,
+                _ => false,
+            };
+            let Some(to) = reference(self.schema, &other.name, column) else { continue };
+            if (by_name || by_key) && complete {
+                let yaml = format!(
+                    "join_integrity: {{ columns: {}, to: {}, match: exactly_one }}",
+                    list(&[key]),
+                    inline(&to)
+                );
+                let why = format!(
+                    "{column} is the whole key of {}, which has as many rows; nothing keeps one from getting lost",
+                    other.name
+                );
+                let title = format!("Every row of {} has its row in {}", self.table.name, other.name);
+                self.add(yaml, why).title = Some(title);
+            }
+        }
+    }
+
+    fn accepted_values(&mut self) {
+        let table = self.table;
+        let Some(rows) = table.rows else { return };
+        for column in table.columns.iter().filter(|column| names::is_text(&column.type_name)) {
+            let Some(stats) = &column.stats else { continue };
+            let mut values = stats.common.clone();
+            values.sort();
+            #[expect(clippy::cast_precision_loss, reason = "there are at most a dozen")]
+            let few = values.len() >= 2
+                && (values.len() as f64 - stats.distinct).abs() < 0.5
+                && rows >= ENOUGH.max(10.0 * values.len() as f64);
+            let checked = table.checks.iter().any(|check| mentions(check, &column.name));
+            let like_words = |value: &String| {
+                let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/' | ' ');
+                !value.is_empty() && value.chars().count() <= 40 && value.chars().all(plain)
+            };
+            let personal = names::is_critical(&column.name) || column.name.contains("name");
+            if few && !checked && !personal && values.iter().all(like_words) {
+                let values: Vec<&str> = values.iter().map(String::as_str).collect();
+                let column = inline(&column.name);
+                let yaml = format!("accepted_values: {{ column: {column}, values: {} }}", list(&values));
+                let why = format!(
+                    "These {} values are all there are, and no CHECK says so; add those that your code writes too",
+                    values.len()
+                );
+                self.add(yaml, why).severity = Severity::Warning;
+            }
+        }
+    }
+
+    fn freshness(&mut self, seen: &Inspection) {
+        let table = self.table;
+        let Some(column) = names::beginning(table) else { return };
+        let (Some(stats), Some(rows)) = (&column.stats, table.rows) else { return };
+        let (Some(oldest), Some(newest)) = (stats.oldest, stats.newest) else { return };
+        if rows < ENOUGH || names::is_passing(&table.name) || newest > seen.as_of {
+            return;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "a gap is a length of seconds between two dates")]
+        let gap = (newest.duration_since(oldest).as_secs_f64() / rows) as i64;
+        let age = seen.as_of.duration_since(newest).as_secs();
+        let wanted = (10 * gap).max(2 * age);
+        let Some((_, length)) = LENGTHS.iter().find(|(seconds, _)| *seconds >= wanted) else { return };
+        let why = format!(
+            "A row came every {} or so, the newest {} ago; longer than {length} without one is news. Make it \
+             critical where silence is an outage",
+            humane(SignedDuration::from_secs(gap.max(1))),
+            humane(SignedDuration::from_secs(age.max(1))),
+        );
+        let added = self.add(format!("freshness: {}", inline(&column.name)), why);
+        added.fail = Some(format!("{{ above: {length} }}"));
+        added.severity = Severity::Warning;
+    }
+
+    fn meant(&self, column: &ColumnFacts) -> Option<&TableFacts> {
+        names::meant(self.all, self.table, column)
+    }
+
+    fn is_foreign_key(&self, column: &str) -> bool {
+        self.table.foreign_keys.iter().any(|key| key.columns.iter().any(|own| own == column))
+    }
+}
+
+fn schema(seen: &Inspection) -> Vec<Proposal> {
+    // Keys have letters and digits, schemas whatever they like.
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let name: String = seen.schema.chars().map(letter).collect();
+    let one = |kind: &str, yaml: String, title: &str, severity: Severity, reason: &str| Proposal {
+        place: Place::Schema,
+        body: Body::Other { yaml, key: Some(format!("{name}.{kind}")) },
+        title: Some(title.to_owned()),
+        severity,
+        fail: None,
+        reason: reason.to_owned(),
+    };
+    let mut proposals = Vec::new();
+    if seen.has_auth {
+        proposals.push(one(
+            "row_level_security",
+            format!("rls: {{ schema: {} }}", inline(&seen.schema)),
+            "Row-level security protects every table",
+            Severity::Critical,
+            "There is an auth schema, so clients come past your server; a table without row-level security is open \
+             to everybody who has the public key",
+        ));
+    }
+    if seen.has_migrations {
+        proposals.push(one(
+            "migrations",
+            "migrations_applied: { directory: supabase/migrations }".to_owned(),
+            "The migrations of the repository are those of the database",
+            Severity::Warning,
+            "There is a supabase_migrations.schema_migrations; it is compared with your folder of migrations, or \
+             with the list that CI uploads",
+        ));
+    }
+    proposals
+}
+
+/// Whether a definition names this column, and not only one whose name contains it.
+fn mentions(definition: &str, column: &str) -> bool {
+    definition.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == column)
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

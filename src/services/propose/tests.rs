@@ -1,0 +1,241 @@
+use super::{Trial, propose, render};
+use crate::domain::clock::Timestamp;
+use crate::domain::inspection::{ColumnFacts, ColumnStats, ForeignKeyFacts, Inspection, TableFacts};
+use crate::suite;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// `NAME TYPE`, with `!` behind it where it is NOT NULL, free of NULLs and unlike in every row.
+fn column(text: &str) -> ColumnFacts {
+    let not_null = text.ends_with('!');
+    let (name, type_name) = text.trim_end_matches('!').split_once(' ').unwrap();
+    let stats =
+        ColumnStats { null_fraction: 0.0, distinct: -1.0, common: Vec::new(), oldest: None, newest: None };
+    ColumnFacts { name: name.to_owned(), type_name: type_name.to_owned(), not_null, stats: Some(stats) }
+}
+
+/// A table of 1,000 rows, its first column the primary key.
+fn table(name: &str, columns: &[&str]) -> TableFacts {
+    let columns: Vec<ColumnFacts> = columns.iter().map(|text| column(text)).collect();
+    let key = vec![columns[0].name.clone()];
+    TableFacts {
+        name: name.to_owned(),
+        rows: Some(1000.0),
+        updated: 0,
+        deleted: 0,
+        unreadable: None,
+        unique: vec![key.clone()],
+        primary_key: key,
+        loosely_unique: Vec::new(),
+        checks: Vec::new(),
+        foreign_keys: Vec::new(),
+        columns,
+    }
+}
+
+fn seen(tables: Vec<TableFacts>) -> Inspection {
+    Inspection {
+        database: "shop".to_owned(),
+        server: "PostgreSQL 17.2".to_owned(),
+        role: "scanner".to_owned(),
+        schema: "public".to_owned(),
+        as_of: at("2026-05-01T12:00:00Z"),
+        has_auth: false,
+        has_migrations: false,
+        tables,
+    }
+}
+
+/// The keys of the drafted checks, which load.
+fn keys(seen: &Inspection) -> Vec<String> {
+    let proposals = propose(seen);
+    let yaml = render(seen, &proposals, &vec![Trial::Holds; proposals.len()]);
+    let suite = suite::parse("init", &yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    suite.checks.iter().map(|check| check.key().to_string()).collect()
+}
+
+/// The keys beside the row counts, with something changed.
+fn changed(mut tables: Vec<TableFacts>, change: impl FnOnce(&mut Vec<TableFacts>)) -> Vec<String> {
+    change(&mut tables);
+    keys(&seen(tables)).into_iter().filter(|key| !key.ends_with("row_count")).collect()
+}
+
+fn users() -> TableFacts {
+    table("users", &["id uuid!"])
+}
+
+const NOTHING: &[&str] = &[];
+
+#[test]
+fn names_say_which_table_a_column_means() {
+    for (name, type_name, found) in [
+        ("user_id", "uuid", true),
+        ("userId", "uuid", true),
+        ("reply_to_user_id", "uuid", true),
+        ("owner_id", "uuid", true),
+        // Another type holds something else, and nothing is called so.
+        ("user_id", "text", false),
+        ("stripe_id", "uuid", false),
+        ("userid", "uuid", false),
+    ] {
+        let orders = table("orders", &["id bigint!", &format!("{name} {type_name}!")]);
+        let found: Vec<String> =
+            if found { vec![format!("orders.join_integrity.{name}.users")] } else { Vec::new() };
+        let keys = changed(vec![orders, users()], |_| ());
+        let joins: Vec<&String> = keys.iter().filter(|key| key.contains("join_integrity")).collect();
+        assert_eq!(joins, found.iter().collect::<Vec<_>>(), "{name} {type_name}");
+    }
+    let companies = table("companies", &["id integer!"]);
+    let staff = table("staff", &["id bigint!", "company_id bigint!", "parent_id integer!"]);
+    let expected = ["staff.join_integrity.company_id.companies", "staff.join_integrity.parent_id.staff"];
+    assert_eq!(changed(vec![companies, staff], |_| ()), expected);
+}
+
+#[test]
+fn a_companion_must_have_its_row() {
+    let tables = || vec![table("user_credits", &["user_id uuid!"]), users()];
+    let both = ["user_credits.join_integrity.user_id.users", "users.join_integrity.id.user_credits"];
+    assert_eq!(changed(tables(), |_| ()), both);
+    // A foreign key proves the one direction and says nothing of the other.
+    let foreign = |tables: &mut Vec<TableFacts>| {
+        let key = ForeignKeyFacts { columns: vec!["user_id".to_owned()], to_table: Some("users".to_owned()) };
+        tables[0].foreign_keys.push(key);
+    };
+    assert_eq!(changed(tables(), foreign), both[1..]);
+    // Half of the users have one: it is optional.
+    assert_eq!(changed(tables(), |tables| tables[0].rows = Some(500.0)), both[..1]);
+}
+
+#[test]
+fn what_a_constraint_proves_is_left_out() {
+    let tables = || vec![table("users", &["id uuid!", "email text"])];
+    let email = |checks: &[&str]| checks.iter().map(|c| format!("users.{c}.email")).collect::<Vec<_>>();
+    assert_eq!(changed(tables(), |_| ()), email(&["not_null", "unique"]));
+    assert_eq!(changed(tables(), |t| t[0].columns[1].not_null = true), email(&["unique"]));
+    let check = |t: &mut Vec<TableFacts>| t[0].checks.push("CHECK ((email IS NOT NULL))".to_owned());
+    assert_eq!(changed(tables(), check), email(&["unique"]));
+    let unique = |t: &mut Vec<TableFacts>| t[0].unique.push(vec!["email".to_owned()]);
+    assert_eq!(changed(tables(), unique), email(&["not_null"]));
+    let lower = |t: &mut Vec<TableFacts>| {
+        t[0].loosely_unique
+            .push("CREATE UNIQUE INDEX u ON public.users USING btree (lower(email))".to_owned());
+    };
+    assert_eq!(changed(tables(), lower), email(&["not_null"]));
+    let empty_ones = |t: &mut Vec<TableFacts>| t[0].columns[1].stats.as_mut().unwrap().null_fraction = 0.5;
+    assert_eq!(changed(tables(), empty_ones), email(&["unique"]));
+}
+
+#[test]
+fn few_values_are_all_that_are_accepted() {
+    let tables = |values: &[&str]| {
+        let mut orders = table("orders", &["id bigint!", "status text!"]);
+        let stats = orders.columns[1].stats.as_mut().unwrap();
+        stats.common = values.iter().map(ToString::to_string).collect();
+        stats.distinct = if values.is_empty() { -1.0 } else { 2.0 };
+        vec![orders]
+    };
+    let status = ["orders.accepted_values.status"];
+    assert_eq!(changed(tables(&["paid", "no"]), |_| ()), status);
+    // One value is no list, a list that is not whole says nothing, and a sentence is no word.
+    assert_eq!(changed(tables(&["paid"]), |_| ()), NOTHING);
+    assert_eq!(changed(tables(&["a", "b", "c"]), |_| ()), NOTHING);
+    assert_eq!(changed(tables(&["paid", "said: \"no\"\n- x"]), |_| ()), NOTHING);
+    let check =
+        |t: &mut Vec<TableFacts>| t[0].checks.push("CHECK ((status = ANY (ARRAY['paid'])))".to_owned());
+    assert_eq!(changed(tables(&["paid", "no"]), check), NOTHING);
+    assert_eq!(changed(tables(&["paid", "no"]), |t| t[0].rows = Some(12.0)), NOTHING);
+}
+
+#[test]
+fn freshness_is_as_long_as_the_rows_are_apart() {
+    for (oldest, newest, above) in [
+        ("2026-05-01T00:00:00Z", "2026-05-01T11:59:00Z", Some("6h")),
+        ("2026-04-01T00:00:00Z", "2026-05-01T11:00:00Z", Some("12h")),
+        ("2026-04-01T00:00:00Z", "2026-04-30T06:00:00Z", Some("3d")),
+        ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", None),
+    ] {
+        let mut events = table("events", &["id bigint!", "created_at timestamp with time zone!"]);
+        let stats = events.columns[1].stats.as_mut().unwrap();
+        (stats.oldest, stats.newest) = (Some(at(oldest)), Some(at(newest)));
+        let fails: Vec<String> =
+            propose(&seen(vec![events])).into_iter().skip(1).filter_map(|proposal| proposal.fail).collect();
+        let expected: Vec<String> = above.iter().map(|length| format!("{{ above: {length} }}")).collect();
+        assert_eq!(fails, expected, "{oldest} to {newest}");
+    }
+}
+
+#[test]
+fn without_statistics_the_names_speak() {
+    let mut users = table("users", &["id uuid!", "email text", "nickname text", "slug text"]);
+    users.rows = None;
+    users.columns.iter_mut().for_each(|column| column.stats = None);
+    assert_eq!(changed(vec![users], |_| ()), ["users.not_null.email"]);
+}
+
+#[test]
+fn tables_of_tools_and_unreadable_ones_are_left_out() {
+    let mut hidden = table("payments", &["id uuid!"]);
+    hidden.unreadable = Some("does not see all its rows".to_owned());
+    let seen = seen(vec![table("_prisma_migrations", &["id text!"]), hidden, users()]);
+    assert_eq!(keys(&seen), ["users.row_count"]);
+    let proposals = propose(&seen);
+    let yaml = render(&seen, &proposals, &[Trial::Holds]);
+    assert!(
+        yaml.contains("# Left out: payments, since the role scanner does not see all its rows.\n"),
+        "{yaml}"
+    );
+}
+
+#[test]
+fn strange_names_load() {
+    let odd = table("on", &["id uuid!", "e: mail, \"x\" text", "no text", "ünï code text"]);
+    let mut seen = seen(vec![odd, table("Order.Items", &["id uuid!", "user_id uuid!"]), users()]);
+    let found = keys(&seen);
+    assert!(found.iter().any(|key| key == "on.not_null.no"), "{found:?}");
+    seen.schema = "My Shop".to_owned();
+    "a\nb: c".clone_into(&mut seen.database);
+    seen.has_auth = true;
+    seen.has_migrations = true;
+    assert!(keys(&seen).contains(&"my_shop.row_level_security".to_owned()));
+}
+
+#[test]
+fn what_does_not_hold_is_a_comment() {
+    let seen = seen(vec![table("user_credits", &["user_id uuid!"]), users()]);
+    let proposals = propose(&seen);
+    let lost = || Trial::DoesNotHold("1 of 1,000 rows of users has no row in user_credits".to_owned());
+    let trials: Vec<Trial> = proposals
+        .iter()
+        .map(|proposal| if proposal.title.is_some() { lost() } else { Trial::Holds })
+        .collect();
+    let yaml = render(&seen, &proposals, &trials);
+    assert!(
+        yaml.contains(
+            "    # Off, since it does not hold now: 1 of 1,000 rows of users has no row in user_credits.\n    \
+             # - join_integrity: { columns: [id], to: user_credits(user_id), match: exactly_one }\n    \
+             #   title: Every row of users has its row in user_credits\n"
+        ),
+        "{yaml}"
+    );
+    let suite = suite::parse("init", &yaml).unwrap();
+    assert_eq!(suite.checks.len(), proposals.len() - 1);
+    // A table of which nothing holds keeps its heading as a comment too.
+    let only = seen_alone();
+    let proposals = propose(&only);
+    let trials: Vec<Trial> = proposals
+        .iter()
+        .map(|proposal| match &proposal.place {
+            super::Place::Table(name) if name == "dead" => lost(),
+            _ => Trial::Holds,
+        })
+        .collect();
+    let yaml = render(&only, &proposals, &trials);
+    assert!(yaml.contains("  # dead:\n"), "{yaml}");
+    assert_eq!(suite::parse("init", &yaml).unwrap().checks.len(), 1);
+}
+
+fn seen_alone() -> Inspection {
+    seen(vec![table("dead", &["id uuid!"]), users()])
+}
