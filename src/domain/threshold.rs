@@ -47,7 +47,7 @@ pub struct Facts {
     /// Rows looked at, the hundred percent of a percentage of violations.
     pub tested: Option<f64>,
     pub baseline: Option<BaselineFacts>,
-    /// Below this baseline, percentages are taken of this instead: see [`Rule::allowance`].
+    /// Below this baseline, percentages are taken of this instead: see `Rule::allowance`.
     pub min_baseline: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Mail: put into words ([`prepare`]), then handed over ([`Mailer`]), far apart from each other.
+//! Mail: put into words ([`mod@prepare`]), then handed over ([`Mailer`]), far apart from each other.
 
 mod directory;
 mod memory;

@@ -34,7 +34,7 @@ fn sender(round: usize, store_url: &str, port: u16) -> Deploywatch {
         .env("DEPLOYWATCH__EMAIL__SMTP__PORT", port.to_string())
         .env("DEPLOYWATCH__EMAIL__SMTP__TLS", "none")
         .env("DEPLOYWATCH__EMAIL__RECIPIENTS", "oncall@example.com");
-    let arguments: &[&str] = if round % 6 == 0 { &["serve"] } else { &["notify", "test"] };
+    let arguments: &[&str] = if round.is_multiple_of(6) { &["serve"] } else { &["notify", "test"] };
     process.args(arguments).spawn()
 }
 
@@ -77,7 +77,7 @@ async fn kill_while_sending(engine: Engine, rounds: usize) {
     while desk.send().await.sent > 0 {}
 
     let limit = u32::try_from(rounds * (MAILS + 1)).unwrap();
-    let stored = notifications::list_recent(&mut *desk.ctx.db.reader().await.unwrap(), limit).await.unwrap();
+    let stored = notifications::list_recent(&mut desk.ctx.db.reader().await.unwrap(), limit).await.unwrap();
     assert!(stored.len() >= rounds * MAILS, "nothing that was committed is lost");
     assert!(stored.iter().all(|s| s.state == NotificationState::Sent));
     let mails = mailbox.mails();
