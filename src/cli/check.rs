@@ -19,7 +19,7 @@ use crate::domain::measurement::{MeasureError, Measurement};
 use crate::services::suites::{self, SuitesError};
 use crate::settings::{Environment, Purpose, RowSecurity, Settings};
 use crate::system::{SystemClock, SystemEntropy};
-use crate::target::{Params, Scan, ScanRequest, Target, TargetOptions};
+use crate::target::{Params, Progress, Scan, ScanRequest, Target, TargetOptions};
 
 /// Run check suites once and say what holds.
 ///
@@ -91,9 +91,11 @@ pub async fn run(args: CheckArgs, out: &mut Output) -> anyhow::Result<u8> {
         },
         carry: None,
     };
-    let progress = spinner(&args, checks.len());
-    let scanned = target.scan(&request).await;
-    progress.finish_and_clear();
+    let bar = bar(&args, checks.len());
+    let told = bar.clone();
+    let progress = Progress::to(move |answered| told.set_position(answered.try_into().unwrap_or(u64::MAX)));
+    let scanned = target.telling(progress).scan(&request).await;
+    bar.finish_and_clear();
     let report = match &scanned {
         Ok(scan) => {
             if let Some(path) = &args.save_baseline {
@@ -246,16 +248,17 @@ fn failed(environment: &str, checks: &[Arc<Check>], error: &MeasureError) -> Rep
     }
 }
 
-/// Moves on a terminal while a person waits, and is not there otherwise.
-fn spinner(args: &CheckArgs, checks: usize) -> indicatif::ProgressBar {
+/// Fills on a terminal as checks are answered while a person waits, and is not there otherwise.
+fn bar(args: &CheckArgs, checks: usize) -> indicatif::ProgressBar {
     if args.format != Format::Text || !std::io::stderr().is_terminal() {
         return indicatif::ProgressBar::hidden();
     }
-    let style = indicatif::ProgressStyle::with_template("{spinner} measuring {msg} … {elapsed}")
-        .unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner());
-    let noun = if checks == 1 { "check" } else { "checks" };
-    let bar =
-        indicatif::ProgressBar::new_spinner().with_style(style).with_message(format!("{checks} {noun}"));
+    let style = indicatif::ProgressStyle::with_template(
+        "{spinner} measuring [{bar:30}] {pos} of {len} checks, {elapsed}",
+    )
+    .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar())
+    .progress_chars("=> ");
+    let bar = indicatif::ProgressBar::new(checks.try_into().unwrap_or(u64::MAX)).with_style(style);
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }

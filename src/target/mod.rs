@@ -4,6 +4,7 @@ mod assemble;
 mod digest;
 mod plan;
 mod postgres;
+mod progress;
 mod rows;
 mod run;
 mod sqlite;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use plan::carry::Carry;
+pub use progress::Progress;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -65,6 +67,7 @@ impl TargetOptions {
 #[derive(Debug, Clone)]
 pub struct Target {
     pub options: TargetOptions,
+    progress: Progress,
 }
 
 /// What one scan measures.
@@ -105,14 +108,20 @@ pub struct TargetError {
 
 impl Target {
     pub fn new(options: TargetOptions) -> Self {
-        Self { options }
+        Self { options, progress: Progress::default() }
+    }
+
+    /// Tells `progress` how far each scan has come.
+    #[must_use]
+    pub fn telling(self, progress: Progress) -> Self {
+        Self { progress, ..self }
     }
 
     /// Measures. A failed connection is one error for the whole scan; anything else blames its check alone.
     pub async fn scan(&self, request: &ScanRequest) -> Result<Scan, TargetError> {
         match self.engine() {
-            Some(Engine::Postgres) => postgres::scan(&self.options, request).await,
-            Some(Engine::Sqlite) => sqlite::scan(&self.options, request).await,
+            Some(Engine::Postgres) => postgres::scan(&self.options, request, &self.progress).await,
+            Some(Engine::Sqlite) => sqlite::scan(&self.options, request, &self.progress).await,
             None => Err(unknown_scheme()),
         }
     }

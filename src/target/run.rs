@@ -14,6 +14,7 @@ use super::plan::rows::{RowSql, Shape};
 use super::plan::sql::Dialect;
 use super::plan::text::{Arguments, query as trimmed, spelled_out};
 use super::plan::{Unit, failing, single};
+use super::progress::Pass;
 use super::rows::{JsonRow, single_number};
 use super::{ScanRequest, TargetOptions, digest};
 
@@ -81,6 +82,7 @@ pub struct Work<'a> {
     pub rows: &'a [Option<Box<RowSql>>],
     pub queue: Mutex<VecDeque<Job>>,
     pub over_budget: fn() -> MeasureError,
+    pub progress: Pass<'a>,
 }
 
 /// The answer to one check.
@@ -97,6 +99,7 @@ impl Work<'_> {
         let mut answers = Vec::new();
         loop {
             let job = self.queue.lock().expect("no worker panics while it holds the queue").pop_front();
+            let before = answers.len();
             match job {
                 None => return answers,
                 Some(Job::Fused(unit)) => self.fused(reader, unit, &mut answers).await,
@@ -106,6 +109,7 @@ impl Work<'_> {
                     answers.push(Answer { check, result, duration: begun.elapsed() });
                 }
             }
+            self.progress.answered(answers.len() - before);
         }
     }
 

@@ -17,19 +17,23 @@ use super::super::plan::prepare::{Assumptions, Prepared, prepare, tables};
 use super::super::plan::relation::{Relation, Relations};
 use super::super::plan::sql::Dialect;
 use super::super::run::{Answer, Job, Work};
-use super::super::{Scan, ScanRequest, TargetError, TargetOptions};
+use super::super::{Progress, Scan, ScanRequest, TargetError, TargetOptions};
 use super::reader::PgReader;
 use super::session::{self, Session, Snapshot};
 use super::{catalog, errors, fingerprint};
 
 /// Measures every check of the request over one snapshot. A table that was truncated or rewritten meanwhile
 /// looks empty in an older snapshot, so then it is all read once more.
-pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan, TargetError> {
-    let (scan, rewritten) = attempt(options, request).await?;
+pub async fn scan(
+    options: &TargetOptions,
+    request: &ScanRequest,
+    progress: &Progress,
+) -> Result<Scan, TargetError> {
+    let (scan, rewritten) = attempt(options, request, progress).await?;
     if rewritten.is_empty() {
         return Ok(scan);
     }
-    let (mut scan, rewritten) = attempt(options, request).await?;
+    let (mut scan, rewritten) = attempt(options, request, progress).await?;
     for (index, table) in rewritten {
         scan.measurements[index].result = Err(errors::rewritten(&table));
     }
@@ -40,6 +44,7 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
 async fn attempt(
     options: &TargetOptions,
     request: &ScanRequest,
+    progress: &Progress,
 ) -> Result<(Scan, Vec<(usize, String)>), TargetError> {
     let begun = Instant::now();
     let deadline = begun + options.budget;
@@ -105,6 +110,7 @@ async fn attempt(
         rows: &assembly.rows,
         queue: Mutex::new(jobs),
         over_budget: errors::budget,
+        progress: progress.begin(answers.len()),
     };
     let reader = |session| PgReader { session, relations: &relations, options, request, as_of };
     let mut readers: Vec<PgReader<'_>> = std::iter::once(session).chain(helpers).map(reader).collect();

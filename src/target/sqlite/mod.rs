@@ -20,11 +20,15 @@ use super::plan::Trust;
 use super::plan::prepare::{Assumptions, prepare, tables};
 use super::plan::sql::Dialect;
 use super::run::Work;
-use super::{Carry, Scan, ScanRequest, TargetError, TargetOptions};
+use super::{Carry, Progress, Scan, ScanRequest, TargetError, TargetOptions};
 use reader::SqliteReader;
 
 /// Measures every check of the request in one read transaction.
-pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan, TargetError> {
+pub async fn scan(
+    options: &TargetOptions,
+    request: &ScanRequest,
+    progress: &Progress,
+) -> Result<Scan, TargetError> {
     let begun = Instant::now();
     let mut conn = open(options).await?;
     let (as_of, server) = begin(&mut conn).await.map_err(|e| unusable(&e))?;
@@ -49,6 +53,7 @@ pub async fn scan(options: &TargetOptions, request: &ScanRequest) -> Result<Scan
         rows: &assembly.rows,
         queue: Mutex::new(jobs),
         over_budget,
+        progress: progress.begin(assembly.answers.len()),
     };
     let mut reader = SqliteReader::new(conn, &relations, request, as_of).await.map_err(|e| unusable(&e))?;
     let mut answers = work.run(&mut reader).await;
