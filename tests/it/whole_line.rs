@@ -179,6 +179,13 @@ async fn a_database_that_stops_in_the_middle_is_cannot_check_and_never_a_failure
     assert_eq!((code, view["answer"].as_str()), (3, Some("inconclusive")), "{view:#}");
     assert_ne!(view["deploy"]["state"], "failed");
 
+    // The watch goes on, and says so when it can see again.
+    let before = team.measured().await;
+    cluster.start();
+    let mail = mailbox.receives("RESOLVED").await;
+    assert!(mail.subject.contains(ENVIRONMENT), "{}", mail.subject);
+    team.measures(before + 1).await;
+
     let subjects: Vec<String> = mailbox.mails().into_iter().map(|mail| mail.subject).collect();
     assert!(subjects.iter().all(|subject| !subject.contains("FAIL")), "{subjects:?}");
 }
