@@ -10,8 +10,8 @@ use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::ApiError;
-use super::peer;
 use super::routes::{Access, Scope};
+use super::{peer, problem_page};
 use crate::api::problem::Code;
 use crate::domain::access::{Grant, Scopes};
 use crate::services::{Context, access};
@@ -71,7 +71,10 @@ pub async fn guard(
             Ok(next.call(request).await?.map_into_boxed_body())
         }
         // People are sent to the page where they can help themselves.
-        Err(refusal) if refusal.problem.code == Code::Unauthenticated && wants_page(&request) => {
+        Err(refusal)
+            if refusal.problem.code == Code::Unauthenticated
+                && problem_page::is_wanted(request.method(), request.headers()) =>
+        {
             let here = request.uri().path_and_query().map_or("/", |p| p.as_str());
             let target = format!("/sign-in?{}", form_encoded("next", here));
             let answer = HttpResponse::SeeOther().insert_header((header::LOCATION, target)).finish();
@@ -144,11 +147,6 @@ fn unauthenticated(request: &ServiceRequest) -> &'static str {
 
 fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-}
-
-fn wants_page(request: &ServiceRequest) -> bool {
-    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    request.method() == Method::GET && accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// A change that a browser sends must come from a form of ours. The body is read for that and put back.

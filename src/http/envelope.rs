@@ -12,7 +12,7 @@ use tracing::Span;
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::ApiError;
+use super::{ApiError, problem_page};
 use crate::api::problem::Code;
 use crate::services::Context;
 
@@ -100,7 +100,8 @@ fn in_our_form(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse<
         }
     };
     problem.request_id = Some(id.to_owned()).filter(|id| !id.is_empty());
-    let mut answer = ApiError { problem, cause: None }.error_response();
+    let mut answer = problem_page::page(response.request(), &problem)
+        .unwrap_or_else(|| ApiError { problem, cause: None }.error_response());
     for (name, value) in response.headers() {
         if name != header::CONTENT_TYPE
             && name != header::CONTENT_LENGTH

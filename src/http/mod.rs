@@ -13,6 +13,7 @@ mod inbox;
 mod incidents;
 mod metrics;
 pub mod peer;
+mod problem_page;
 pub mod routes;
 mod secrets;
 pub mod server;

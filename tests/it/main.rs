@@ -5,7 +5,9 @@ mod target;
 
 mod access;
 mod alerts;
+mod api_docs;
 mod check_cli;
+mod demo;
 mod harness;
 mod init;
 mod layering;
