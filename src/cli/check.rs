@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Output;
 use super::baseline_file::BaselineFile;
+use super::carry_file;
 use super::common::SettingsArgs;
 use super::report::{self, FailOn, Format, Report, Row};
 use crate::domain::check::Check;
@@ -19,7 +20,7 @@ use crate::domain::measurement::{MeasureError, Measurement};
 use crate::services::suites::{self, SuitesError};
 use crate::settings::{Environment, Purpose, RowSecurity, Settings};
 use crate::system::{SystemClock, SystemEntropy};
-use crate::target::{Params, Progress, Scan, ScanRequest, Target, TargetOptions};
+use crate::target::{Fusion, Params, Progress, Scan, ScanRequest, Target, TargetOptions};
 
 /// Run check suites once and say what holds.
 ///
@@ -52,9 +53,29 @@ pub struct CheckArgs {
     /// Read every table, also where a constraint proves that nothing can be wrong
     #[arg(long)]
     no_proofs: bool,
-    /// Show the statements, what shares one, and what was proved instead of read
+    /// Believe validated foreign keys instead of reading the tables
+    #[arg(long)]
+    trust_foreign_keys: bool,
+    /// How many connections may read at once, all on one snapshot; else the settings' `scan.connections`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    connections: Option<u32>,
+    /// Remember in FILE what was measured, and read no table again that nothing was written to since
+    #[arg(long, value_name = "FILE")]
+    carry: Option<PathBuf>,
+    /// Show what would be read and what not, with the planner's estimates, and read no table
     #[arg(long)]
     explain: bool,
+    /// How many checks may share one statement; for measuring what sharing gives
+    #[arg(long, value_enum, default_value_t, hide = true)]
+    fusion: FusionArg,
+}
+
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum FusionArg {
+    #[default]
+    Whole,
+    WithoutJoins,
+    Off,
 }
 
 pub async fn run(args: CheckArgs, out: &mut Output) -> anyhow::Result<u8> {
@@ -68,7 +89,7 @@ pub async fn run(args: CheckArgs, out: &mut Output) -> anyhow::Result<u8> {
         Some(file) => file.digest_key,
         None => BaselineFile::new_key(&SystemEntropy),
     };
-    let target = Target::new(place.options(&settings, !args.no_proofs, digest_key));
+    let target = Target::new(place.options(&settings, &args, digest_key));
     if target.engine().is_none() {
         anyhow::bail!(
             "the database URL names no engine that is known; write postgres://USER:PASSWORD@HOST:PORT/DATABASE \
@@ -89,8 +110,20 @@ pub async fn run(args: CheckArgs, out: &mut Output) -> anyhow::Result<u8> {
             baseline_at: baseline.as_ref().map(|file| file.captured_at),
             ..Params::default()
         },
-        carry: None,
+        carry: match &args.carry {
+            Some(path) => carry_file::read(path)?,
+            None => None,
+        },
     };
+    if args.explain {
+        return match target.explain(&request).await {
+            Ok(plan) => {
+                report::explain(&plan, out);
+                Ok(0)
+            }
+            Err(error) => Ok(unreachable(&error.error, out)),
+        };
+    }
     let bar = bar(&args, checks.len());
     let told = bar.clone();
     let progress = Progress::to(move |answered| told.set_position(answered.try_into().unwrap_or(u64::MAX)));
@@ -102,15 +135,15 @@ pub async fn run(args: CheckArgs, out: &mut Output) -> anyhow::Result<u8> {
                 BaselineFile::of(scan, &place.name, digest_key).write(path)?;
                 out.note(&format!("the baseline was written to {}", path.display()));
             }
+            if let Some(path) = &args.carry {
+                carry_file::write(path, &scan.carry)?;
+            }
             assemble(&place.name, &checks, scan, baseline.take())
         }
         // Machines get the whole table, each check with the error; a person gets it once.
         Err(error) if args.format != Format::Text => failed(&place.name, &checks, &error.error),
         Err(error) => return Ok(unreachable(&error.error, out)),
     };
-    if args.explain {
-        report::explain(&report, out);
-    }
     report::print(&report, args.format, args.fail_on, out);
     Ok(report.exit_code(args.fail_on))
 }
@@ -163,7 +196,7 @@ impl Place {
         }
     }
 
-    fn options(&self, settings: &Settings, proofs: bool, digest_key: [u8; 32]) -> TargetOptions {
+    fn options(&self, settings: &Settings, args: &CheckArgs, digest_key: [u8; 32]) -> TargetOptions {
         let scan = &settings.scan;
         let own = self.environment.as_ref();
         TargetOptions {
@@ -172,9 +205,15 @@ impl Place {
             budget: Duration::from_secs(scan.budget_seconds.into()),
             statement_timeout: Duration::from_secs(scan.statement_timeout_seconds.into()),
             lock_timeout: Duration::from_millis(scan.lock_timeout_millis.into()),
-            connections: scan.connections,
+            connections: args.connections.unwrap_or(scan.connections),
             max_cost: scan.max_cost,
-            proofs,
+            proofs: !args.no_proofs,
+            trust_foreign_keys: args.trust_foreign_keys || scan.trust_foreign_keys,
+            fusion: match args.fusion {
+                FusionArg::Whole => Fusion::Whole,
+                FusionArg::WithoutJoins => Fusion::WithoutJoins,
+                FusionArg::Off => Fusion::Off,
+            },
             digest_key,
             ..TargetOptions::new(self.url.clone())
         }

@@ -4,6 +4,7 @@
 //! 5 superseded, cancelled or unknown, 6 server unreachable, 7 token refused, 130 interrupted.
 
 mod baseline_file;
+mod carry_file;
 mod check;
 pub mod common;
 mod config;

@@ -84,6 +84,7 @@ struct Decision {
 }
 
 /// Why there is nothing to compare with.
+#[derive(Clone, Copy)]
 struct Unusable {
     outcome: Outcome,
     reason: &'static str,
@@ -134,7 +135,7 @@ fn judge(
     observation.threshold = check.fail.as_ref().or(check.warn.as_ref()).map(|t| t.text(&facts));
 
     let fact = Sentence { check, facts: &facts, measurement, detail: detail.as_deref() };
-    let mut waiting = None;
+    let (mut waiting, mut undecided) = (None, None);
     for (outcome, threshold) in [(Outcome::Fail, &check.fail), (Outcome::Warn, &check.warn)] {
         let Some(threshold) = threshold else { continue };
         let held = hold(threshold, &facts);
@@ -158,21 +159,25 @@ fn judge(
                 return no_value(check, "the number of tested rows, which a percentage needs, is not known");
             }
             Decided::Unknown(Lacking::Baseline) => {
-                let why = before.err().unwrap_or(Unusable {
+                let why = before.as_ref().err().copied().unwrap_or(Unusable {
                     outcome: Outcome::NoData,
                     reason: "no_data.baseline_empty",
                     because: "the baseline has no value for this check",
                 });
-                return Decision {
+                // The other threshold may be broken all the same.
+                undecided = undecided.or(Some(Decision {
                     outcome: why.outcome,
                     reason: why.reason.to_owned(),
                     message: match &measured.fingerprint {
                         Some(_) => format!("not compared: {}", why.because),
                         None => format!("{}; not compared: {}", fact.plain(), why.because),
                     },
-                };
+                }));
             }
         }
+    }
+    if let Some(decision) = undecided {
+        return decision;
     }
     let message = match waiting {
         Some((outcome, wait)) => {

@@ -217,7 +217,12 @@ impl Rule {
     fn limit(bound: Bound, facts: &Facts) -> Option<f64> {
         match (bound, facts.unit) {
             (Bound::Percent(amount), Unit::Violations | Unit::Rows) => {
-                facts.tested.map(|tested| amount / 100.0 * tested)
+                match facts.tested {
+                    Some(tested) => Some(amount / 100.0 * tested),
+                    // None of however many: a proved check counts no rows, and a share of them is not needed.
+                    None if facts.value == 0.0 && facts.unit == Unit::Violations && amount >= 0.0 => Some(0.0),
+                    None => None,
+                }
             }
             (bound, _) => Some(bound.amount()),
         }

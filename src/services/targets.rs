@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use crate::domain::check::Check;
 use crate::services::suites::{self, SuitesError};
 use crate::settings::{RowSecurity, Settings};
-use crate::target::{Carry, Params, Scan, ScanRequest, Target, TargetError, TargetOptions};
+use crate::target::{Carry, Fusion, Params, Scan, ScanRequest, Target, TargetError, TargetOptions};
 
 /// Whether tables that nothing has written to may keep their last measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +76,9 @@ impl Targets {
             connections: scan.connections,
             max_cost: scan.max_cost,
             proofs: true,
-            trust_foreign_keys: false,
+            trust_foreign_keys: scan.trust_foreign_keys,
             digest_key: self.digest_key,
+            fusion: Fusion::Whole,
         }))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::domain::measurement::{Measured, Measurement};
 
-use super::ScanRequest;
+use super::{Fusion, ScanRequest};
 use super::plan::prepare::Prepared;
 use super::plan::rows::RowSql;
 use super::plan::sql::Dialect;
@@ -27,7 +27,7 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    pub fn new(prepared: Vec<Prepared>, request: &ScanRequest, dialect: Dialect) -> Self {
+    pub fn new(prepared: Vec<Prepared>, request: &ScanRequest, dialect: Dialect, fusion: Fusion) -> Self {
         let isolated = |index: usize| request.checks[index].measure.isolated;
         let mut sorted = Self {
             rows: Vec::with_capacity(prepared.len()),
@@ -65,11 +65,16 @@ impl Assembly {
         let compiled =
             || sorted.rows.iter().enumerate().filter_map(|(index, row)| Some((index, row.as_deref()?)));
         let fused: Vec<(usize, &RowSql)> = compiled().filter(|(index, _)| !isolated(*index)).collect();
-        sorted.together = units(&fused, dialect).into_iter().map(Job::Fused).chain(others).collect();
+        sorted.together = units(&fused, dialect, fusion).into_iter().map(Job::Fused).chain(others).collect();
         for (index, row) in compiled().filter(|(index, _)| isolated(*index)) {
             sorted.apart.push_back(Job::Fused(single(index, row, dialect)));
         }
         sorted
+    }
+
+    /// The constraint that answers a check.
+    pub fn proof(&self, check: usize) -> Option<&str> {
+        self.proofs[check].as_deref()
     }
 
     /// Whether a check's value comes from the rows of this scan.

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod digest;
+mod outline;
 mod plan;
 mod postgres;
 mod progress;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use outline::{ScanPlan, Step};
 pub use plan::carry::Carry;
 pub use progress::Progress;
 
@@ -40,6 +42,7 @@ pub struct TargetOptions {
     pub proofs: bool,
     /// Believe foreign keys too. Replication roles and disabled triggers bypass them, so they are read otherwise.
     pub trust_foreign_keys: bool,
+    pub fusion: Fusion,
     /// Keys the digests of failing rows; per instance, so that digests say nothing elsewhere.
     pub digest_key: [u8; 32],
 }
@@ -58,9 +61,21 @@ impl TargetOptions {
             max_cost: None,
             proofs: true,
             trust_foreign_keys: false,
+            fusion: Fusion::Whole,
             digest_key: [0; 32],
         }
     }
+}
+
+/// How many checks may share one pass over a table. Less than all of them is for measuring what sharing gives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Fusion {
+    #[default]
+    Whole,
+    /// Checks of one table together, those that join another each alone.
+    WithoutJoins,
+    /// One statement for each check.
+    Off,
 }
 
 /// A target that can be scanned; opens a fresh connection for each scan.
@@ -122,6 +137,15 @@ impl Target {
         match self.engine() {
             Some(Engine::Postgres) => postgres::scan(&self.options, request, &self.progress).await,
             Some(Engine::Sqlite) => sqlite::scan(&self.options, request, &self.progress).await,
+            None => Err(unknown_scheme()),
+        }
+    }
+
+    /// Says what [`Self::scan`] would do, without reading any row.
+    pub async fn explain(&self, request: &ScanRequest) -> Result<ScanPlan, TargetError> {
+        match self.engine() {
+            Some(Engine::Postgres) => postgres::explain(&self.options, request).await,
+            Some(Engine::Sqlite) => sqlite::explain(&self.options, request).await,
             None => Err(unknown_scheme()),
         }
     }

@@ -18,6 +18,8 @@ use super::progress::Pass;
 use super::rows::{JsonRow, single_number};
 use super::{ScanRequest, TargetOptions, digest};
 
+/// What stands before a statement whose rows are counted.
+pub const COUNTED: &str = "SELECT count(*) AS v FROM (\n";
 /// How many failing rows are shown.
 const SAMPLES: usize = 5;
 
@@ -289,10 +291,9 @@ impl Work<'_> {
         tested: Option<&str>,
         timeout: Duration,
     ) -> Result<Measured, ReadError> {
-        const PREFIX: &str = "SELECT count(*) AS v FROM (\n";
         let sql = trimmed(sql);
-        let count = format!("{PREFIX}{sql}\n) AS dw_f");
-        let rows = self.read(reader, &count, Some(PREFIX.len()), 1, timeout).await?;
+        let count = format!("{COUNTED}{sql}\n) AS dw_f");
+        let rows = self.read(reader, &count, Some(COUNTED.len()), 1, timeout).await?;
         let value = single_number(&rows)?;
         let mut measured = Measured { value, unit: ValueUnit::Violations, ..Measured::default() };
         if let Some(tested) = tested {
@@ -372,7 +373,7 @@ fn answered(error: &ReadError) -> Result<Measured, MeasureError> {
 }
 
 /// Whether a threshold compares failing keys with the baseline's.
-fn wants_digests(check: &Check) -> bool {
+pub fn wants_digests(check: &Check) -> bool {
     check.policy.warn.iter().chain(&check.policy.fail).any(|t| t.new_above.is_some())
 }
 

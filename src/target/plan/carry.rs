@@ -17,6 +17,9 @@ use super::prepare::read_by;
 use super::sql::Dialect;
 use super::text::{called_functions, depends_on_more_than_rows, words};
 
+/// However quiet its tables are, a check is read again after an hour (in seconds).
+const READ_ANEW_AFTER: f64 = 3600.0;
+
 /// Table fingerprints and last measurements, for [`super::super::ScanRequest::carry`]. Opaque to others.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Carry {
@@ -156,6 +159,7 @@ impl Carry {
         if kept.definition_hash != check.policy.definition_hash
             || fingerprint.is_none()
             || kept.fingerprint.as_deref() != fingerprint
+            || seconds_between(kept.as_of, as_of) >= READ_ANEW_AFTER
         {
             return None;
         }

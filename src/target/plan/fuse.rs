@@ -1,5 +1,6 @@
 //! Fusing: all aggregates of one table in one SELECT, so that it is read once however many checks it has.
 
+use super::super::Fusion;
 use super::rows::{RowSql, Shape};
 use super::sql::{Dialect, and, idents};
 
@@ -19,11 +20,16 @@ pub struct Member {
 }
 
 /// Deals checks out to statements: those of one table together, those that cannot share alone.
-pub fn units(checks: &[(usize, &RowSql)], dialect: Dialect) -> Vec<Unit> {
+pub fn units(checks: &[(usize, &RowSql)], dialect: Dialect, fusion: Fusion) -> Vec<Unit> {
     let mut groups: Vec<(String, Vec<(usize, &RowSql)>)> = Vec::new();
     let mut alone = Vec::new();
     for (index, row) in checks {
-        if matches!(row.shape, Shape::Alone { .. }) {
+        let shares = match (&row.shape, fusion) {
+            (Shape::Alone { .. }, _) | (_, Fusion::Off) => false,
+            (Shape::Violations { join: Some(_), .. }, Fusion::WithoutJoins) => false,
+            _ => true,
+        };
+        if !shares {
             alone.push(single(*index, row, dialect));
             continue;
         }
@@ -81,9 +87,11 @@ fn fuse(checks: &[(usize, &RowSql)], dialect: Dialect) -> Unit {
         (Some(filter), true) => format!(" WHERE {filter}"),
         _ => String::new(),
     };
+    // One column a line, for who reads it in a plan or a log.
+    let apart = if columns.len() > 1 { "\n" } else { " " };
     let sql = format!(
-        "SELECT {} FROM {}{}{condition}",
-        columns.join(", "),
+        "SELECT {}{apart}FROM {}{}{condition}",
+        columns.join(",\n  "),
         checks[0].1.table,
         statement.joins.iter().enumerate().map(|(n, join)| numbered(join, n)).collect::<String>()
     );

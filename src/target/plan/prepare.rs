@@ -73,7 +73,9 @@ pub fn prepare(
         Ok(row) => row,
         Err(error) => return Prepared::Answered(Err(error)),
     };
-    if let Some(proof) = assume.proofs.and_then(|trust| prove(table, aggregate, relations, trust)) {
+    let own = if check.measure.trust_foreign_keys { Some(Trust::ForeignKeysToo) } else { None };
+    let believed = assume.proofs.map(|trust| own.unwrap_or(trust));
+    if let Some(proof) = believed.and_then(|trust| prove(table, aggregate, relations, trust)) {
         return Prepared::Proved(proof);
     }
     for relation in read_by(&check.measure.what).iter().filter_map(|table| relations.get(table)) {

@@ -1,6 +1,5 @@
 //! One scan of a PostgreSQL target.
 
-use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -10,17 +9,13 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use crate::domain::clock::{SignedDuration, humane};
 use crate::domain::measurement::MeasureError;
 
-use super::super::assemble::Assembly;
-use super::super::plan::Trust;
-use super::super::plan::carry::mentioned;
-use super::super::plan::prepare::{Assumptions, Prepared, prepare, tables};
-use super::super::plan::relation::{Relation, Relations};
 use super::super::plan::sql::Dialect;
 use super::super::run::{Answer, Job, Work};
 use super::super::{Progress, Scan, ScanRequest, TargetError, TargetOptions};
+use super::open::{Opened, open};
 use super::reader::PgReader;
 use super::session::{self, Session, Snapshot};
-use super::{catalog, errors, fingerprint};
+use super::{errors, fingerprint};
 
 /// Measures every check of the request over one snapshot. A table that was truncated or rewritten meanwhile
 /// looks empty in an older snapshot, so then it is all read once more.
@@ -48,52 +43,11 @@ async fn attempt(
 ) -> Result<(Scan, Vec<(usize, String)>), TargetError> {
     let begun = Instant::now();
     let deadline = begun + options.budget;
-    let connect = session::connect_options(options)?;
-    let mut conn = session::connect(&connect, options.budget).await?;
-    // Before the snapshot, so that a write between the two is read now and seen again next time.
-    let names = mentioned(request.checks.iter().map(AsRef::as_ref));
-    let surroundings = fingerprint::read(&mut conn, &names)
-        .await
-        .map_err(|error| errors::statement(&error, None, &Relations::default(), connect.get_username()))?;
-    let mut session = Session::begin(conn, connect.clone(), options, Snapshot::Own).await?;
-    // Only before any savepoint.
-    let shared = if options.connections > 1 { session.export().await.ok() } else { None };
-    session.ready().await?;
-    let as_of = request.params.now.unwrap_or(session.facts.now);
-    let relations = catalog::load(&mut session, &tables(&request.checks))
-        .await
-        .map_err(|error| errors::statement(&error, None, &Relations::default(), &session.facts.role))?;
-
-    let assume = Assumptions {
-        dialect: Dialect::Postgres,
-        proofs: options.proofs.then_some(if options.trust_foreign_keys {
-            Trust::ForeignKeysToo
-        } else {
-            Trust::Constraints
-        }),
-        policies: !options.row_security_off,
-    };
-    let role = session.facts.role.clone();
-    let prints: Vec<Option<String>> =
-        request.checks.iter().map(|check| surroundings.fingerprint(check, &request.params)).collect();
-    let prepared: Vec<Prepared> = request
-        .checks
-        .iter()
-        .zip(&prints)
-        .map(|(check, print)| {
-            let hidden = |relation: &Relation| errors::hidden(&role, &relation.display());
-            let recall = || request.carry.as_ref()?.recall(check, print.as_deref(), as_of);
-            match prepare(check, &relations, assume, hidden) {
-                read @ (Prepared::Rows(_) | Prepared::Other) => recall().map_or(read, Prepared::Carried),
-                answered => answered,
-            }
-        })
-        .collect();
-    let mut assembly = Assembly::new(prepared, request, Dialect::Postgres);
+    let Opened { connect, session, shared, names, surroundings, relations, as_of, prints, mut assembly } =
+        open(options, request).await?;
     let apart = std::mem::take(&mut assembly.apart);
     let mut answers = std::mem::take(&mut assembly.answers);
-    let mut jobs = std::mem::take(&mut assembly.together);
-    heaviest_first(&mut jobs, &assembly, &relations);
+    let jobs = std::mem::take(&mut assembly.together);
     let helpers = match &shared {
         Some(snapshot) => {
             let wanted = (options.connections as usize).min(jobs.len()).saturating_sub(1);
@@ -201,19 +155,6 @@ async fn helpers(
     };
     let opened = futures_util::future::join_all((0..wanted).map(|_| open())).await;
     opened.into_iter().filter_map(Result::ok).collect()
-}
-
-/// The longest statements begin first, so that no connection is left with a long one at the end.
-fn heaviest_first(jobs: &mut VecDeque<Job>, assembly: &Assembly, relations: &Relations) {
-    let pages = |job: &Job| match job {
-        Job::Fused(unit) => unit.members.first().and_then(|member| {
-            let row = assembly.rows[member.check].as_deref()?;
-            relations.iter().find(|relation| relation.sql() == row.table).map(|relation| relation.pages)
-        }),
-        Job::Other(_) => None,
-    };
-    let weigh = |job: &Job| pages(job).unwrap_or(-1.0);
-    jobs.make_contiguous().sort_by(|a, b| weigh(b).total_cmp(&weigh(a)));
 }
 
 pub async fn close(conn: PgConnection) {

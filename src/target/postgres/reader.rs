@@ -108,7 +108,7 @@ impl PgReader<'_> {
 }
 
 /// The nodes of a plan in a line, outermost first.
-fn outline(plan: &serde_json::Value) -> String {
+pub fn outline(plan: &serde_json::Value) -> String {
     let mut nodes = Vec::new();
     let mut node = &plan[0]["Plan"];
     while let Some(kind) = node["Node Type"].as_str() {

@@ -19,6 +19,8 @@ use super::assemble::Assembly;
 use super::plan::Trust;
 use super::plan::prepare::{Assumptions, prepare, tables};
 use super::plan::sql::Dialect;
+use super::outline::{ScanPlan, steps};
+use super::plan::text::Arguments;
 use super::run::Work;
 use super::{Carry, Progress, Scan, ScanRequest, TargetError, TargetOptions};
 use reader::SqliteReader;
@@ -34,14 +36,10 @@ pub async fn scan(
     let (as_of, server) = begin(&mut conn).await.map_err(|e| unusable(&e))?;
     let as_of = request.params.now.unwrap_or(as_of);
     let relations = catalog::load(&mut conn, &tables(&request.checks)).await.map_err(|e| unusable(&e))?;
-    let assume = Assumptions {
-        dialect: Dialect::Sqlite,
-        proofs: options.proofs.then_some(Trust::Constraints),
-        policies: true,
-    };
+    let assume = assumptions(options);
     let never_hidden = |_: &_| over_budget();
     let prepared = request.checks.iter().map(|c| prepare(c, &relations, assume, never_hidden)).collect();
-    let mut assembly = Assembly::new(prepared, request, Dialect::Sqlite);
+    let mut assembly = Assembly::new(prepared, request, Dialect::Sqlite, options.fusion);
     let mut jobs: VecDeque<_> = std::mem::take(&mut assembly.together);
     jobs.append(&mut assembly.apart);
     let work = Work {
@@ -62,6 +60,34 @@ pub async fn scan(
     answers.append(&mut assembly.answers);
     let measurements = assembly.measurements(&work, answers);
     Ok(Scan { as_of, measurements, carry: Carry::default(), statements, duration: begun.elapsed(), server })
+}
+
+/// What a scan would do, without reading any row. SQLite's planner tells no cost.
+pub async fn explain(options: &TargetOptions, request: &ScanRequest) -> Result<ScanPlan, TargetError> {
+    let mut conn = open(options).await?;
+    let (as_of, server) = begin(&mut conn).await.map_err(|e| unusable(&e))?;
+    let as_of = request.params.now.unwrap_or(as_of);
+    let relations = catalog::load(&mut conn, &tables(&request.checks)).await.map_err(|e| unusable(&e))?;
+    close(conn).await;
+    let prepared = request
+        .checks
+        .iter()
+        .map(|c| prepare(c, &relations, assumptions(options), |_: &_| over_budget()))
+        .collect();
+    let mut assembly = Assembly::new(prepared, request, Dialect::Sqlite, options.fusion);
+    let mut jobs = std::mem::take(&mut assembly.together);
+    jobs.append(&mut assembly.apart);
+    let arguments = Arguments { params: &request.params, as_of };
+    let steps = steps(&jobs, request, arguments, Dialect::Sqlite);
+    Ok(ScanPlan::of(server, steps, &assembly, request, Vec::new()))
+}
+
+fn assumptions(options: &TargetOptions) -> Assumptions {
+    Assumptions {
+        dialect: Dialect::Sqlite,
+        proofs: options.proofs.then_some(Trust::Constraints),
+        policies: true,
+    }
 }
 
 pub async fn open(options: &TargetOptions) -> Result<SqliteConnection, MeasureError> {
