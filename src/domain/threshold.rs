@@ -220,7 +220,9 @@ impl Rule {
                 match facts.tested {
                     Some(tested) => Some(amount / 100.0 * tested),
                     // None of however many: a proved check counts no rows, and a share of them is not needed.
-                    None if facts.value == 0.0 && facts.unit == Unit::Violations && amount >= 0.0 => Some(0.0),
+                    None if facts.value == 0.0 && facts.unit == Unit::Violations && amount >= 0.0 => {
+                        Some(0.0)
+                    }
                     None => None,
                 }
             }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::domain::measurement::{Measured, Measurement};
 
-use super::{Fusion, ScanRequest};
 use super::plan::prepare::Prepared;
 use super::plan::rows::RowSql;
 use super::plan::sql::Dialect;
 use super::plan::{single, units};
 use super::run::{Answer, Job, Work};
+use super::{Fusion, ScanRequest};
 
 /// A scan's checks, sorted.
 pub struct Assembly {

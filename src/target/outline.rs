@@ -52,8 +52,7 @@ impl ScanPlan {
         carriable: Vec<CheckKey>,
     ) -> Self {
         let key = |index: usize| request.checks[index].key().clone();
-        let mut plan =
-            Self { server, steps, proved: vec![], carried: vec![], answered: vec![], carriable };
+        let mut plan = Self { server, steps, proved: vec![], carried: vec![], answered: vec![], carriable };
         for answer in &assembly.answers {
             let check = answer.check;
             match (assembly.proof(check), &answer.result) {

@@ -16,8 +16,10 @@ use super::reader::outline;
 pub async fn explain(options: &TargetOptions, request: &ScanRequest) -> Result<ScanPlan, TargetError> {
     let Opened { mut session, relations, as_of, prints, mut assembly, .. } = open(options, request).await?;
     let arguments = Arguments { params: &request.params, as_of };
-    let jobs: VecDeque<Job> =
-        std::mem::take(&mut assembly.together).into_iter().chain(std::mem::take(&mut assembly.apart)).collect();
+    let jobs: VecDeque<Job> = std::mem::take(&mut assembly.together)
+        .into_iter()
+        .chain(std::mem::take(&mut assembly.apart))
+        .collect();
     let mut planned = steps(&jobs, request, arguments, Dialect::Postgres);
     for Step { sql, cost, nodes, problem, .. } in &mut planned {
         let Some(sql) = sql else { continue };

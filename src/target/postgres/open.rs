@@ -9,12 +9,12 @@ use crate::domain::check::Check;
 use crate::domain::clock::Timestamp;
 
 use super::super::assemble::Assembly;
+use super::super::digest::digest;
 use super::super::plan::Trust;
 use super::super::plan::carry::{Surroundings, mentioned};
 use super::super::plan::prepare::{Assumptions, Prepared, prepare, tables};
 use super::super::plan::relation::{Relation, Relations};
 use super::super::plan::sql::Dialect;
-use super::super::digest::digest;
 use super::super::run::{Job, wants_digests};
 use super::super::{ScanRequest, TargetError, TargetOptions};
 use super::session::{self, Session, Snapshot};

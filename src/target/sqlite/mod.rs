@@ -16,10 +16,10 @@ use crate::domain::clock::Timestamp;
 use crate::domain::measurement::{MeasureError, MeasureErrorCode};
 
 use super::assemble::Assembly;
+use super::outline::{ScanPlan, steps};
 use super::plan::Trust;
 use super::plan::prepare::{Assumptions, prepare, tables};
 use super::plan::sql::Dialect;
-use super::outline::{ScanPlan, steps};
 use super::plan::text::Arguments;
 use super::run::Work;
 use super::{Carry, Progress, Scan, ScanRequest, TargetError, TargetOptions};
