@@ -19,7 +19,7 @@ use crate::domain::evaluate::{BaselineFor, SlotFacts, evaluate};
 use crate::domain::measurement::{MeasureError, Measurement};
 use crate::services::suites::{self, SuitesError};
 use crate::settings::{Environment, Purpose, RowSecurity, Settings};
-use crate::system::{SystemClock, SystemEntropy};
+use crate::system::{self, SystemClock, SystemEntropy};
 use crate::target::{Fusion, Params, Progress, Scan, ScanRequest, Target, TargetOptions};
 
 /// Run check suites once and say what holds.
@@ -144,7 +144,8 @@ pub async fn run(args: CheckArgs, out: &mut Output) -> anyhow::Result<u8> {
         Err(error) if args.format != Format::Text => failed(&place.name, &checks, &error.error),
         Err(error) => return Ok(unreachable(&error.error, out)),
     };
-    report::print(&report, args.format, args.fail_on, out);
+    let step_summary = system::environment().get("GITHUB_STEP_SUMMARY").cloned();
+    report::print(&report, args.format, args.fail_on, step_summary.as_deref(), out);
     Ok(report.exit_code(args.fail_on))
 }
 
@@ -234,6 +235,12 @@ fn assemble(environment: &str, checks: &[Arc<Check>], scan: &Scan, baseline: Opt
         .iter()
         .zip(&scan.measurements)
         .map(|(check, measurement)| {
+            // Who brings no baseline asks how things are now: what can be judged by itself is.
+            let alone = if baseline.is_none() { check.policy.without_comparison() } else { None };
+            if let Some(policy) = alone {
+                let observation = evaluate(&policy, measurement, BaselineFor::Missing, slot);
+                return Row { policy, observation };
+            }
             let before = baseline.as_ref().and_then(|file| file.measurement(check.key()));
             let before = before.map_or(BaselineFor::Missing, BaselineFor::Usable);
             Row {

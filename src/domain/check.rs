@@ -173,6 +173,17 @@ impl CheckPolicy {
         self.warn.iter().chain(&self.fail).any(Threshold::compares)
     }
 
+    /// The same check held against its absolute bounds alone; `None` where its fail threshold has none.
+    pub fn without_comparison(&self) -> Option<Self> {
+        let absolute = |threshold: &Option<Threshold>| {
+            threshold.as_ref().map(Threshold::absolute).filter(|threshold| !threshold.is_empty())
+        };
+        let (warn, fail) = (absolute(&self.warn), absolute(&self.fail));
+        // A check that only warns is judged by its warning.
+        let judged = if self.fail.is_some() { fail.is_some() } else { warn.is_some() };
+        judged.then(|| Self { warn, fail, ..self.clone() })
+    }
+
     /// The title a person gave, else the key.
     pub fn name(&self) -> &str {
         self.title.as_deref().unwrap_or(self.key.as_str())

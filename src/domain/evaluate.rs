@@ -186,6 +186,13 @@ fn judge(
         }
         None => fact.plain(),
     };
+    if waiting.is_none() && !measured.notes.is_empty() {
+        return Decision {
+            outcome: Outcome::Warn,
+            reason: "warn.noted".to_owned(),
+            message: format!("{message}; {}", measured.notes.join("; ")),
+        };
+    }
     let reason = if waiting.is_some() { "pass.grace" } else { "pass" };
     Decision { outcome: Outcome::Pass, reason: reason.to_owned(), message }
 }

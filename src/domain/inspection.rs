@@ -41,6 +41,17 @@ pub struct TableFacts {
     /// The definitions of validated CHECK constraints.
     pub checks: Vec<String>,
     pub foreign_keys: Vec<ForeignKeyFacts>,
+    /// The names of all validated constraints: keys, unique, checks and foreign keys.
+    #[serde(default)]
+    pub constraints: Vec<String>,
+    /// The names of the valid unique indexes that belong to no constraint.
+    #[serde(default)]
+    pub unique_indexes: Vec<String>,
+    #[serde(default)]
+    pub policies: Vec<String>,
+    /// The names of the enabled triggers that people made.
+    #[serde(default)]
+    pub triggers: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -71,6 +71,8 @@ fn part(text: &str) -> Option<(String, &str)> {
 pub enum Condition {
     TableExists(TableName),
     ColumnExists(TableName, String),
+    /// The role that scans may act as this one.
+    MayActAs(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,6 +184,9 @@ pub enum Catalog {
         tables: Vec<String>,
         allow: Vec<String>,
         require: Vec<(String, Vec<String>)>,
+        /// table → policy → what it must be.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        policies: Vec<(String, Vec<(String, PolicyExpectation)>)>,
     },
     VisibleRows {
         table: TableName,
@@ -223,6 +228,18 @@ pub enum Catalog {
         schema: String,
         require: Vec<(String, Vec<String>)>,
     },
+}
+
+/// What a policy must be; `None` is not looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyExpectation {
+    /// SELECT, INSERT, UPDATE, DELETE or ALL.
+    pub command: Option<String>,
+    /// The roles that it is for, `public` for everybody.
+    pub roles: Option<Vec<String>>,
+    /// Its conditions, as the server prints them.
+    pub using: Option<String>,
+    pub with_check: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -43,6 +43,9 @@ pub struct Measured {
     /// A sentence that says more than the number: which policies, which migrations.
     #[serde(default)]
     pub detail: Option<String>,
+    /// What is worth a warning although every threshold holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// A structure to compare with the baseline's: a [`super::drift::Fingerprint`], whose differences are
     /// then the value.
     #[serde(default)]

@@ -106,6 +106,11 @@ impl Threshold {
         self.drop_above.is_some() || self.rise_above.is_some() || self.new_above.is_some()
     }
 
+    /// The bounds that need no baseline.
+    pub fn absolute(&self) -> Self {
+        Self { drop_above: None, rise_above: None, new_above: None, ..self.clone() }
+    }
+
     /// Whether it bounds nothing.
     pub fn is_empty(&self) -> bool {
         self.rules().is_empty()

@@ -344,7 +344,7 @@ impl Maker<'_> {
         Some(format!("{subject}.{}{suffix}", self.kind.name))
     }
 
-    /// `table_exists(jobs)` or `column_exists(users.slug)`.
+    /// `table_exists(jobs)`, `column_exists(users.slug)` or `may_act_as(authenticated)`.
     fn condition(&self, when: &At<String>) -> Option<Condition> {
         let parsed = when.value.trim().strip_suffix(')').and_then(|text| text.split_once('('));
         let condition = parsed.and_then(|(word, argument)| match word.trim() {
@@ -353,13 +353,18 @@ impl Maker<'_> {
                 let (table, column) = argument.rsplit_once('.')?;
                 Some(Condition::ColumnExists(TableName::parse(table)?, column.trim().to_owned()))
             }
+            "may_act_as" => {
+                let role = argument.trim().trim_matches('"');
+                (!role.is_empty()).then(|| Condition::MayActAs(role.to_owned()))
+            }
             _ => None,
         });
         if condition.is_none() {
             self.report(
                 when.at,
                 format!(
-                    "expected `table_exists(table)` or `column_exists(table.column)`, found `{}`",
+                    "expected `table_exists(table)`, `column_exists(table.column)` or `may_act_as(role)`, found \
+                     `{}`",
                     when.value
                 ),
             );

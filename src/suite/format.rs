@@ -84,7 +84,7 @@ pub struct Own {
     /// Only these rows are looked at: a SQL condition
     #[serde(rename = "where")]
     pub filter: Option<At<String>>,
-    /// Skipped where this does not hold: `table_exists(jobs)`, `column_exists(users.slug)`
+    /// Skipped where this does not hold: `table_exists(jobs)`, `column_exists(users.slug)`, `may_act_as(authenticated)`
     pub when: Option<At<String>>,
     /// Read in a transaction of its own: heavy, not consistent with the rest of the scan
     pub isolated: Option<bool>,

@@ -17,6 +17,7 @@ use std::time::Duration;
 pub use outline::{ScanPlan, Step};
 pub use plan::carry::Carry;
 pub use progress::Progress;
+pub use sqlite::refuses as sqlite_refuses;
 
 use secrecy::{ExposeSecret, SecretString};
 

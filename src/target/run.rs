@@ -10,16 +10,20 @@ use crate::domain::clock::Timestamp;
 use crate::domain::measure::{Catalog, Query, RowAggregate, Server, What};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured, Measurement, Unit as ValueUnit};
 
+use crate::domain::wording::number;
+
 use super::plan::rows::{RowSql, Shape};
 use super::plan::sql::Dialect;
-use super::plan::text::{Arguments, query as trimmed, spelled_out};
-use super::plan::{Unit, failing, single};
+use super::plan::text::{Arguments, query as trimmed, spelled_out, words};
+use super::plan::{Unit, failing, several, single};
 use super::progress::Pass;
 use super::rows::{JsonRow, single_number};
 use super::{ScanRequest, TargetOptions, digest};
 
 /// What stands before a statement whose rows are counted.
 pub const COUNTED: &str = "SELECT count(*) AS v FROM (\n";
+/// The column of a `failed_rows` statement that says in words what is wrong with its row.
+const PROBLEM: &str = "problem";
 /// How many failing rows are shown.
 const SAMPLES: usize = 5;
 
@@ -191,9 +195,34 @@ impl Work<'_> {
             measured.detail = progress(value, tested);
         }
         if measured.unit == ValueUnit::Violations && value.is_some_and(|v| v > 0.0) {
+            if compiled.several.is_some() {
+                measured.detail = self.partners(reader, index, compiled, value.unwrap_or_default()).await;
+            }
             self.failing_rows(reader, index, compiled, &mut measured).await;
         }
         Ok(measured)
+    }
+
+    /// Of the rows that do not have exactly one partner: how many have none, how many several.
+    async fn partners(
+        &self,
+        reader: &mut impl Reader,
+        index: usize,
+        row: &RowSql,
+        broken: f64,
+    ) -> Option<String> {
+        let doubled = match several(row) {
+            Some(sql) => single_number(&self.read(reader, &sql, None, 2, self.timeout(index)).await.ok()?).ok()??,
+            None => 0.0,
+        };
+        let missing = broken - doubled;
+        let parts = [(missing, "without any"), (doubled, "with several")];
+        let said: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0.0)
+            .map(|(count, what)| format!("{} {what}", number(*count)))
+            .collect();
+        Some(said.join(", "))
     }
 
     /// Digests and samples of the failing rows of a row check, where somebody asked for them.
@@ -300,6 +329,12 @@ impl Work<'_> {
             let rows = self.read(reader, trimmed(tested), Some(0), 2, timeout).await?;
             measured.tested = single_number(&rows)?;
         }
+        if value.is_some_and(|v| v > 0.0)
+            && words(sql, self.dialect).iter().any(|word| word == PROBLEM)
+            && let Ok(rows) = self.read(reader, sql, Some(0), SAMPLES, timeout).await
+        {
+            measured.detail = named_problems(&rows, value.unwrap_or_default());
+        }
         if value.is_some_and(|v| v > 0.0) && (wants_digests(check) || check.measure.samples.is_some()) {
             let limit = if wants_digests(check) { digest::CAP + 1 } else { SAMPLES };
             let rows = self.read(reader, sql, Some(0), limit, timeout).await?;
@@ -370,6 +405,24 @@ fn answered(error: &ReadError) -> Result<Measured, MeasureError> {
         ReadError::Skipped(reason) => Ok(Measured { skipped: Some(reason.clone()), ..Measured::default() }),
         ReadError::Failed(error) => Err(error.clone()),
     }
+}
+
+/// What the suite's author has the rows themselves say.
+fn named_problems(rows: &[String], all: f64) -> Option<String> {
+    let problem = |row: &String| {
+        let row = JsonRow::parse(row).ok()?;
+        let (_, value) = row.0.into_iter().find(|(name, _)| name == PROBLEM)?;
+        Some(plain(&value))
+    };
+    let mut said: Vec<String> = rows.iter().filter_map(problem).collect();
+    if said.is_empty() {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "at most five")]
+    if all > said.len() as f64 {
+        said.push("…".to_owned());
+    }
+    Some(said.join("; "))
 }
 
 /// Whether a threshold compares failing keys with the baseline's.

@@ -1,5 +1,6 @@
 //! A first suite for a database that has none: looks, proposes, tries every proposal once, and writes the YAML.
 
+mod guards;
 mod names;
 mod render;
 mod rules;

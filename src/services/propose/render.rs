@@ -14,7 +14,8 @@ pub fn render(seen: &Inspection, proposals: &[Proposal], trials: &[Trial]) -> St
         format!("# A first suite for the schema {} of {}, drafted by `deploywatch init`", tame(&seen.schema), tame(&seen.database)),
         format!("# from the catalog and the planner's statistics of {} on {}.", tame(&seen.server), rfc3339(seen.as_of)),
         "# Every check below held then. Read the reasons, keep what you mean, and commit it beside your code.".to_owned(),
-        "# What a constraint already proves (NOT NULL, UNIQUE, FOREIGN KEY, CHECK) is left out on purpose.".to_owned(),
+        "# What a constraint already proves (NOT NULL, UNIQUE, FOREIGN KEY, CHECK) is not read again; that the".to_owned(),
+        "# constraints are still there is checked at the end.".to_owned(),
     ];
     for table in &seen.tables {
         if let Some(why) = &table.unreadable {
@@ -71,7 +72,7 @@ pub fn reference(schema: &str, table: &str, column: &str) -> Option<String> {
     plain(column).then(|| format!("{}({column})", table_name(schema, table)))
 }
 
-fn table_name(schema: &str, table: &str) -> String {
+pub fn table_name(schema: &str, table: &str) -> String {
     let part = |name: &str| if name.contains('.') { format!("\"{name}\"") } else { name.to_owned() };
     if schema == "public" { part(table) } else { format!("{}.{}", part(schema), part(table)) }
 }

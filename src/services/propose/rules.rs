@@ -5,6 +5,7 @@ use crate::domain::clock::{SignedDuration, humane};
 use crate::domain::inspection::{ColumnFacts, Inspection, TableFacts};
 use crate::domain::wording::number;
 
+use super::guards;
 use super::names;
 use super::render::{inline, list, reference};
 use super::{Body, Place, Proposal};
@@ -19,8 +20,7 @@ const LENGTHS: [(i64, &str); 5] =
 /// Every check that is worth having, table by table, then those of the schema.
 pub fn propose(seen: &Inspection) -> Vec<Proposal> {
     let mut proposals = Vec::new();
-    let usable = |table: &&TableFacts| table.unreadable.is_none() && !names::is_of_a_tool(&table.name);
-    let readable: Vec<TableFacts> = seen.tables.iter().filter(usable).cloned().collect();
+    let readable: Vec<TableFacts> = readable(seen).into_iter().cloned().collect();
     for table in &readable {
         let mut of = Of { table, all: &readable, schema: &seen.schema, proposals: &mut proposals };
         of.row_count();
@@ -36,6 +36,11 @@ pub fn propose(seen: &Inspection) -> Vec<Proposal> {
         proposals.extend(schema(seen));
     }
     proposals
+}
+
+fn readable(seen: &Inspection) -> Vec<&TableFacts> {
+    let usable = |table: &&TableFacts| table.unreadable.is_none() && !names::is_of_a_tool(&table.name);
+    seen.tables.iter().filter(usable).collect()
 }
 
 /// One table's turn.
@@ -260,12 +265,15 @@ fn schema(seen: &Inspection) -> Vec<Proposal> {
     if seen.has_auth {
         proposals.push(one(
             "row_level_security",
-            format!("rls: {{ schema: {} }}", inline(&seen.schema)),
+            guards::rls(&seen.schema, &readable(seen)),
             "Row-level security protects every table",
             Severity::Critical,
             "There is an auth schema, so clients come past your server; a table without row-level security is open \
              to everybody who has the public key",
         ));
+    }
+    for guard in guards::guards(&seen.schema, &readable(seen)) {
+        proposals.push(one(&guard.kind, guard.yaml, &guard.title, Severity::Critical, guard.reason));
     }
     if seen.has_migrations {
         proposals.push(one(

@@ -31,6 +31,10 @@ fn table(name: &str, columns: &[&str]) -> TableFacts {
         loosely_unique: Vec::new(),
         checks: Vec::new(),
         foreign_keys: Vec::new(),
+        constraints: Vec::new(),
+        unique_indexes: Vec::new(),
+        policies: Vec::new(),
+        triggers: Vec::new(),
         columns,
     }
 }

@@ -13,7 +13,7 @@ pub struct IndexesValid {
     /// The schema that is looked at
     #[serde(default = "public")]
     schema: String,
-    /// Indexes that must exist
+    /// Indexes that must exist, by name or by what they do: `users(email)`, `unique users(email)`
     #[serde(default)]
     require: Vec<String>,
 }

@@ -1,11 +1,13 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Draft, Kind, Natural, Scope, Section, public};
-use crate::domain::measure::{Catalog, What};
+use crate::domain::measure::{Catalog, PolicyExpectation, What};
 use crate::domain::measurement::Unit;
 use crate::domain::wording::Wording;
-use crate::suite::format::NamesByTable;
+use crate::suite::format::{Names, NamesByTable};
 
 /// Tables without row-level security, policies that are always true or always false, policies that are missing
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -23,6 +25,51 @@ pub struct Rls {
     /// The policies that each table must have
     #[serde(default)]
     require: NamesByTable,
+    /// What policies must be, by table and name: `for`, `to`, `using`, `with_check`
+    #[serde(default)]
+    policies: BTreeMap<String, BTreeMap<String, Policy>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Policy {
+    /// The command: select, insert, update, delete or all
+    #[serde(rename = "for")]
+    command: Option<Command>,
+    /// The roles; `public` is everybody
+    to: Option<Names>,
+    /// The condition as the server prints it: SELECT qual FROM pg_policies
+    using: Option<String>,
+    /// The condition on new rows as the server prints it
+    with_check: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Command {
+    Select,
+    Insert,
+    Update,
+    Delete,
+    All,
+}
+
+impl Policy {
+    fn expectation(self) -> PolicyExpectation {
+        let command = self.command.map(|command| match command {
+            Command::Select => "SELECT",
+            Command::Insert => "INSERT",
+            Command::Update => "UPDATE",
+            Command::Delete => "DELETE",
+            Command::All => "ALL",
+        });
+        PolicyExpectation {
+            command: command.map(str::to_owned),
+            roles: self.to.map(|roles| roles.texts()),
+            using: self.using,
+            with_check: self.with_check,
+        }
+    }
 }
 
 impl Kind for Rls {
@@ -45,6 +92,13 @@ impl Kind for Rls {
                 tables: self.tables,
                 allow: self.allow,
                 require: self.require.into_iter().map(|(table, names)| (table, names.texts())).collect(),
+                policies: self
+                    .policies
+                    .into_iter()
+                    .map(|(table, policies)| {
+                        (table, policies.into_iter().map(|(name, p)| (name, p.expectation())).collect())
+                    })
+                    .collect(),
             }),
         }]
     }

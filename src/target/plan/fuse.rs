@@ -68,6 +68,15 @@ pub fn failing(row: &RowSql, columns: &[String]) -> Option<String> {
     Some(format!("SELECT {select} FROM {}{join} WHERE {condition}", row.table))
 }
 
+/// How many rows have several partners where exactly one is demanded; `None` where that cannot be.
+pub fn several(row: &RowSql) -> Option<String> {
+    let several = row.several.as_deref().filter(|condition| *condition != "false")?;
+    let Shape::Violations { join: Some(join), .. } = &row.shape else { return None };
+    let join = numbered(&format!(" LEFT JOIN {} AS dw_j\u{1} ON {}", join.side, join.on), 0);
+    let condition = and(&[row.filter.as_deref(), Some(&numbered(several, 0))])?;
+    Some(format!("SELECT count(*) AS v FROM {}{join} WHERE {condition}", row.table))
+}
+
 fn fuse(checks: &[(usize, &RowSql)], dialect: Dialect) -> Unit {
     let mut statement = Statement::default();
     // One filter for all narrows the read itself; different ones narrow each aggregate.

@@ -11,5 +11,5 @@ pub mod text;
 mod fuse;
 mod prove;
 
-pub use fuse::{Unit, failing, single, units};
+pub use fuse::{Unit, failing, several, single, units};
 pub use prove::Trust;

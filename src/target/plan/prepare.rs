@@ -48,6 +48,20 @@ pub fn tables(checks: &[Arc<Check>]) -> Vec<TableName> {
     tables
 }
 
+/// Every role that a condition asks for, once.
+pub fn roles(checks: &[Arc<Check>]) -> Vec<String> {
+    let mut roles: Vec<String> = checks
+        .iter()
+        .filter_map(|check| match &check.measure.when {
+            Some(Condition::MayActAs(role)) => Some(role.clone()),
+            _ => None,
+        })
+        .collect();
+    roles.sort();
+    roles.dedup();
+    roles
+}
+
 /// The tables that a row check reads.
 pub fn read_by(what: &What) -> Vec<TableName> {
     match what {
@@ -98,5 +112,9 @@ fn unmet(condition: &Condition, relations: &Relations) -> Option<String> {
             .and_then(|r| r.column(column))
             .is_none()
             .then(|| format!("column {}.{column} does not exist", super::relation::display(table))),
+        Condition::MayActAs(role) => (!relations.may_act_as(role)).then(|| {
+            let role = super::sql::ident(role);
+            format!("the scanning role may not act as {role}; as an administrator, GRANT {role} to it")
+        }),
     }
 }

@@ -1,6 +1,6 @@
 //! What the catalog says about the tables that checks name. Both engines fill it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -137,11 +137,13 @@ pub struct Relations {
     names: Vec<String>,
     /// Tables whose catalog entries could not be read, and why.
     unreadable: BTreeMap<TableName, MeasureError>,
+    /// The roles that the scanning one is a member of, of those that were asked for.
+    roles: BTreeSet<String>,
 }
 
 impl Relations {
     pub fn new(found: BTreeMap<TableName, Relation>, names: Vec<String>) -> Self {
-        Self { found, names, unreadable: BTreeMap::new() }
+        Self { found, names, unreadable: BTreeMap::new(), roles: BTreeSet::new() }
     }
 
     pub fn get(&self, table: &TableName) -> Option<&Relation> {
@@ -151,6 +153,15 @@ impl Relations {
     pub fn without(mut self, table: TableName, why: MeasureError) -> Self {
         self.unreadable.insert(table, why);
         self
+    }
+
+    pub fn acting_as(mut self, roles: impl IntoIterator<Item = String>) -> Self {
+        self.roles.extend(roles);
+        self
+    }
+
+    pub fn may_act_as(&self, role: &str) -> bool {
+        self.roles.contains(role)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Relation> {

@@ -20,6 +20,9 @@ pub struct RowSql {
     pub shape: Shape,
     pub unit: ValueUnit,
     pub key: Vec<String>,
+    /// Where a row must have exactly one partner: the condition of those that have several. `false` where the
+    /// other side is unique.
+    pub several: Option<String>,
 }
 
 /// What is read.
@@ -80,7 +83,14 @@ pub fn compile(
         RowAggregate::Reconcile { key, .. } => vec![key.clone()],
         _ => relation.primary_key.clone(),
     };
-    Ok(RowSql { table: relation.sql(), name: ident(&relation.name), filter, shape, unit, key })
+    let several = match (aggregate, &shape) {
+        (
+            RowAggregate::JoinIntegrity { partners: Partners::ExactlyOne, .. },
+            Shape::Violations { violated, .. },
+        ) => Some(if violated.contains("IS DISTINCT FROM 1") { "dw_n\u{1} > 1" } else { "false" }.to_owned()),
+        _ => None,
+    };
+    Ok(RowSql { table: relation.sql(), name: ident(&relation.name), filter, shape, unit, key, several })
 }
 
 struct Compiler<'a> {

@@ -162,6 +162,16 @@ fn is_locked(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "55P03")
 }
 
+/// Those of the roles that the scanning one may act as.
+pub async fn acting_as(session: &mut Session, roles: &[String]) -> Result<Vec<String>, sqlx::Error> {
+    if roles.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT rolname::text FROM pg_catalog.pg_roles \
+               WHERE rolname = ANY (string_to_array($1, chr(31))) AND pg_has_role(session_user, oid, 'MEMBER')";
+    session.rows(&Bound { sql: sql.into(), values: vec![roles.join("\u{1f}")] }, None).await
+}
+
 pub async fn hidden(session: &mut Session, words: &[String]) -> Result<Option<String>, sqlx::Error> {
     let bound = Bound { sql: HIDDEN.replace("{open}", OPEN), values: vec![words.join("\u{1f}")] };
     Ok(session.rows(&bound, None).await?.into_iter().next())

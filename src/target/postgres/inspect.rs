@@ -59,6 +59,16 @@ SELECT json_build_object(
       WHERE i.indrelid = c.oid AND i.indisprimary AND k.n <= i.indnkeyatts), '[]'),
   'checks', coalesce((SELECT json_agg(pg_get_constraintdef(k.oid)) FROM pg_catalog.pg_constraint k
       WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated), '[]'),
+  'constraints', coalesce((SELECT json_agg(k.conname ORDER BY k.conname) FROM pg_catalog.pg_constraint k
+      WHERE k.conrelid = c.oid AND k.convalidated AND k.contype IN ('p', 'u', 'c', 'f', 'x')), '[]'),
+  'unique_indexes', coalesce((SELECT json_agg(ic.relname ORDER BY ic.relname)
+      FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+      WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indislive
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid)), '[]'),
+  'policies', coalesce((SELECT json_agg(p.polname ORDER BY p.polname) FROM pg_catalog.pg_policy p
+      WHERE p.polrelid = c.oid), '[]'),
+  'triggers', coalesce((SELECT json_agg(g.tgname ORDER BY g.tgname) FROM pg_catalog.pg_trigger g
+      WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D'), '[]'),
   'foreign_keys', coalesce((SELECT json_agg(json_build_object(
         'columns', (SELECT json_agg(a.attname) FROM pg_catalog.pg_attribute a
              WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)),

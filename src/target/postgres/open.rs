@@ -12,7 +12,7 @@ use super::super::assemble::Assembly;
 use super::super::digest::digest;
 use super::super::plan::Trust;
 use super::super::plan::carry::{Surroundings, mentioned};
-use super::super::plan::prepare::{Assumptions, Prepared, prepare, tables};
+use super::super::plan::prepare::{Assumptions, Prepared, prepare, roles, tables};
 use super::super::plan::relation::{Relation, Relations};
 use super::super::plan::sql::Dialect;
 use super::super::run::{Job, wants_digests};
@@ -52,6 +52,10 @@ pub async fn open(options: &TargetOptions, request: &ScanRequest) -> Result<Open
     let relations = catalog::load(&mut session, &tables(&request.checks))
         .await
         .map_err(|error| errors::statement(&error, None, &Relations::default(), &session.facts.role))?;
+    let acting = catalog::acting_as(&mut session, &roles(&request.checks))
+        .await
+        .map_err(|error| errors::statement(&error, None, &Relations::default(), &session.facts.role))?;
+    let relations = relations.acting_as(acting);
 
     let assume = Assumptions {
         dialect: Dialect::Postgres,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::domain::measure::{Catalog, TableName};
+use crate::domain::measure::{Catalog, TableName, What};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured};
 
 use super::super::plan::columns::problems;
@@ -108,18 +108,34 @@ pub async fn measure(
             let names: Vec<String> = require.iter().flat_map(|(_, names)| names).cloned().collect();
             Ok(Measured::of_problems(&absent(conn, "trigger", &names).await?))
         }
+        other => Err(refused(why_not(other).unwrap_or("this version does not know how"))),
+    })
+}
+
+/// Why SQLite can never answer a check; `None` where it can.
+pub fn refuses(what: &What) -> Option<&'static str> {
+    match what {
+        What::Catalog(catalog) => why_not(catalog),
+        What::Server(_) => Some("there is no server"),
+        What::Rows { .. } | What::Query(_) => None,
+    }
+}
+
+fn why_not(catalog: &Catalog) -> Option<&'static str> {
+    match catalog {
+        Catalog::Columns { .. } | Catalog::IndexesValid { .. } | Catalog::Triggers { .. } => None,
         Catalog::Rls { .. } | Catalog::VisibleRows { .. } => {
-            Err(refused("SQLite has no row-level security and no roles"))
+            Some("SQLite has no row-level security and no roles")
         }
-        Catalog::Functions { .. } => Err(refused("SQLite keeps no functions in the database")),
+        Catalog::Functions { .. } => Some("SQLite keeps no functions in the database"),
         Catalog::ConstraintsValid { .. } | Catalog::ForeignKeys { .. } => {
-            Err(refused("SQLite does not know whether a constraint has been validated"))
+            Some("SQLite does not know whether a constraint has been validated")
         }
         Catalog::MigrationsApplied { .. } => {
-            Err(refused("migrations_applied reads Supabase's table of migrations, which is in PostgreSQL"))
+            Some("migrations_applied reads Supabase's table of migrations, which is in PostgreSQL")
         }
-        Catalog::Drift { .. } => Err(refused("drift compares PostgreSQL's catalog")),
-    })
+        Catalog::Drift { .. } => Some("drift compares PostgreSQL's catalog"),
+    }
 }
 
 async fn absent(

@@ -3,6 +3,8 @@
 mod catalog;
 mod reader;
 
+pub use catalog::refuses;
+
 use std::collections::VecDeque;
 use std::str::FromStr;
 use std::sync::Mutex;

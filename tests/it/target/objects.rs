@@ -19,6 +19,7 @@ fn rls(allow: &[&str]) -> Check {
             tables: vec![],
             allow: strings(allow),
             require: vec![("agents".into(), strings(&["Users can read their org's agents"]))],
+            policies: vec![],
         },
     )
 }

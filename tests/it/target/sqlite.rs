@@ -85,6 +85,7 @@ async fn nothing_is_written_and_errors_say_what_is_wrong() {
                 tables: vec![],
                 allow: vec![],
                 require: vec![],
+                policies: vec![],
             }),
         ),
         check(

@@ -12,11 +12,19 @@ struct Index {
     table: String,
     valid: bool,
     building: bool,
+    unique: bool,
+    /// Empty where it has expressions or a condition.
+    columns: Vec<String>,
 }
 
 const INDEXES: &str = "
 SELECT json_build_object('name', ic.relname, 'table', c.relname, 'valid', i.indisvalid AND i.indisready,
-  'building', EXISTS (SELECT FROM pg_stat_progress_create_index b WHERE b.index_relid = i.indexrelid))::text
+  'building', EXISTS (SELECT FROM pg_stat_progress_create_index b WHERE b.index_relid = i.indexrelid),
+  'unique', i.indisunique,
+  'columns', CASE WHEN i.indpred IS NULL AND i.indexprs IS NULL THEN
+      (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, n)
+         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE k.n <= i.indnkeyatts)
+    ELSE '[]'::json END)::text
 FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 ORDER BY 1";
 
@@ -33,7 +41,16 @@ pub async fn indexes(ask: &mut Ask<'_>, schema: &str, require: &[String]) -> Res
             )
         })
         .collect();
-    let names: Vec<&str> = found.iter().map(|i| i.name.as_str()).collect();
+    // Named by itself, or by what it does: `users(email)`, `unique users(email)`.
+    let mut known: Vec<String> = found.iter().map(|index| index.name.clone()).collect();
+    for index in found.iter().filter(|index| !index.columns.is_empty()) {
+        let what = format!("{}({})", index.table, index.columns.join(", "));
+        if index.unique {
+            known.push(format!("unique {what}"));
+        }
+        known.push(what);
+    }
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
     missing("index", require, &names, &mut problems);
     Ok(Measured::of_problems(&problems))
 }

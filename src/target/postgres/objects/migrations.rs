@@ -65,12 +65,7 @@ fn compare(files: &[String], applied: &BTreeSet<String>) -> Measured {
     for version in applied.iter().filter(|version| !stamps.contains_key(version.as_str())) {
         problems.push(format!("migration {version} was applied, but there is no such file"));
     }
-    let mut measured = Measured::of_problems(&problems);
-    measured.detail = match (measured.detail, notes.is_empty()) {
-        (detail, true) => detail,
-        (detail, false) => Some(detail.into_iter().chain(notes).collect::<Vec<_>>().join("; ")),
-    };
-    measured
+    Measured { notes, ..Measured::of_problems(&problems) }
 }
 
 #[cfg(test)]
@@ -95,10 +90,15 @@ mod tests {
             measured.detail.as_deref(),
             Some(
                 "20260102000000_b.sql and 20260102000000_c.sql share one timestamp, so only one is recorded; \
-                 migration 20250101000000 was applied, but there is no such file; \
-                 20260103_d.sql has a stamp of 8 digits, not 14; \
-                 readme.sql is not named <timestamp>_<name>.sql, so it is never applied"
+                 migration 20250101000000 was applied, but there is no such file"
             )
+        );
+        assert_eq!(
+            measured.notes,
+            [
+                "20260103_d.sql has a stamp of 8 digits, not 14",
+                "readme.sql is not named <timestamp>_<name>.sql, so it is never applied"
+            ]
         );
         assert_eq!(compare(&files[..2], &["20260101000000".to_owned()].into()).value, Some(1.0));
     }

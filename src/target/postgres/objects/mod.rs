@@ -7,6 +7,7 @@ mod drift;
 mod keys;
 mod migrations;
 mod policies;
+mod policy_terms;
 mod routines;
 mod server;
 mod visible;
@@ -56,8 +57,9 @@ pub async fn measure(
 ) -> Result<Measured, ObjectError> {
     let mut ask = Ask { session, timeout };
     match catalog {
-        Catalog::Rls { schema, tables, allow, require } => {
-            policies::rls(&mut ask, schema, tables, allow, require).await
+        Catalog::Rls { schema, tables, allow, require, policies } => {
+            let wanted = policies::Wanted { tables, allow, require, policies };
+            policies::rls(&mut ask, schema, wanted).await
         }
         Catalog::VisibleRows { table, role, claims, filter } => {
             visible::rows(&mut ask, table, role, claims, filter.as_deref()).await

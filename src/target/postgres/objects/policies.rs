@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
+use crate::domain::measure::PolicyExpectation;
 use crate::domain::measurement::Measured;
 
-use super::{Ask, ObjectError};
+use super::{Ask, ObjectError, policy_terms};
 use crate::target::plan::sql::ident;
 
 #[derive(Deserialize)]
@@ -16,13 +17,14 @@ struct Table {
 }
 
 #[derive(Deserialize)]
-struct Policy {
-    name: String,
+pub struct Policy {
+    pub name: String,
     permissive: bool,
     /// r, a, w, d or * as in `pg_policy.polcmd`.
-    command: String,
-    using: Option<String>,
-    check: Option<String>,
+    pub command: String,
+    pub roles: Vec<String>,
+    pub using: Option<String>,
+    pub check: Option<String>,
     /// Every role it is for sees all rows anyway, or is our own.
     harmless: bool,
 }
@@ -32,7 +34,10 @@ SELECT json_build_object('name', c.relname, 'enabled', c.relrowsecurity,
   'not_null', coalesce((SELECT json_agg(a.attname) FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnotnull AND a.attnum > 0 AND NOT a.attisdropped), '[]'),
   'policies', coalesce((SELECT json_agg(json_build_object('name', p.polname, 'permissive', p.polpermissive,
-      'command', p.polcmd, 'using', pg_get_expr(p.polqual, p.polrelid),
+      'command', p.polcmd,
+      'roles', (SELECT json_agg(coalesce(o.rolname, 'public') ORDER BY o.rolname)
+          FROM unnest(p.polroles) AS r LEFT JOIN pg_roles o ON o.oid = r),
+      'using', pg_get_expr(p.polqual, p.polrelid),
       'check', pg_get_expr(p.polwithcheck, p.polrelid),
       'harmless', NOT EXISTS (SELECT FROM unnest(p.polroles) AS r LEFT JOIN pg_roles o ON o.oid = r
           WHERE r = 0 OR NOT (o.rolbypassrls OR o.rolsuper OR o.rolname = session_user))) ORDER BY p.polname)
@@ -43,13 +48,22 @@ WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
                     AND d.deptype = 'e')
 ORDER BY c.relname";
 
+/// What a schema's row-level security must be.
+pub struct Wanted<'a> {
+    /// Only these tables; all of them where empty.
+    pub tables: &'a [String],
+    /// Tables that may be open and policies that may be constant.
+    pub allow: &'a [String],
+    pub require: &'a [(String, Vec<String>)],
+    pub policies: &'a [(String, Vec<(String, PolicyExpectation)>)],
+}
+
 pub async fn rls(
     ask: &mut Ask<'_>,
     schema: &str,
-    only: &[String],
-    allow: &[String],
-    require: &[(String, Vec<String>)],
+    wanted: Wanted<'_>,
 ) -> Result<Measured, ObjectError> {
+    let Wanted { tables: only, allow, require, policies } = wanted;
     ask.need_schema(schema).await?;
     let tables: Vec<Table> = ask.rows(TABLES, &[schema]).await?;
     let mut problems = Vec::new();
@@ -57,7 +71,7 @@ pub async fn rls(
     for name in only.iter().filter(|name| known(name).is_none()) {
         problems.push(format!("table {name} does not exist"));
     }
-    let mut closed = Vec::new();
+    let (mut closed, mut constant) = (Vec::new(), Vec::new());
     for table in tables.iter().filter(|t| only.is_empty() || only.contains(&t.name)) {
         if !table.enabled && !allow.contains(&table.name) {
             problems.push(format!("row-level security is off on {}", table.name));
@@ -70,7 +84,10 @@ pub async fn rls(
             if policy.harmless || allow.contains(&policy.name) || allow.contains(&named) {
                 continue;
             }
-            problems.extend(verdicts(ask, schema, table, policy).await?);
+            if let Some(problem) = verdicts(ask, schema, table, policy).await? {
+                constant.push((table.name.as_str(), policy.name.as_str()));
+                problems.push(problem);
+            }
         }
     }
     for (name, policies) in require {
@@ -80,6 +97,23 @@ pub async fn rls(
         };
         for policy in policies.iter().filter(|p| !table.policies.iter().any(|known| known.name == **p)) {
             problems.push(format!("policy \"{policy}\" on {name} does not exist"));
+        }
+    }
+    for (name, expected) in policies {
+        let Some(table) = known(name) else {
+            problems.push(format!("table {name} does not exist"));
+            continue;
+        };
+        for (policy, expectation) in expected {
+            let title = format!("policy \"{policy}\" on {name}");
+            match table.policies.iter().find(|known| known.name == *policy) {
+                None => problems.push(format!("{title} does not exist")),
+                // What is wrong with it has been said.
+                Some(_) if constant.contains(&(name.as_str(), policy.as_str())) => {}
+                Some(found) => problems.extend(
+                    policy_terms::differences(found, expectation).into_iter().map(|d| format!("{title} {d}")),
+                ),
+            }
         }
     }
     let mut measured = Measured::of_problems(&problems);
