@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Runs the common suite with deploywatch and its peers, interleaved, and prints medians and ratios to the floor.
 
-run.py DIR BINARY [--rounds N] [--only a,b]   (DIR is the one that setup.sh filled; its server must be running)
+run.py DIR BINARY [--rounds N] [--only a,b] [--without-peers] [--output FILE]
+DIR is the one that setup.sh filled; its server must be running.
 """
 import argparse
+import datetime
 import os
 import pathlib
 import statistics
@@ -14,7 +16,10 @@ import suite as s
 
 URL = "postgres://postgres@127.0.0.1:5599/az"
 ENV = {**os.environ, "PGHOST": "127.0.0.1", "PGPORT": "5599", "PGUSER": "postgres", "PGDATABASE": "az",
-       "DBT_PROFILES_DIR": ".", "DO_NOT_TRACK": "1", "GX_ANALYTICS_ENABLED": "false", "NO_COLOR": "1"}
+       "DBT_PROFILES_DIR": ".", "DO_NOT_TRACK": "1", "GX_ANALYTICS_ENABLED": "false", "NO_COLOR": "1",
+       # Nobody is given up on for being slow.
+       "DEPLOYWATCH__SCAN__BUDGET_SECONDS": "3600", "DEPLOYWATCH__SCAN__STATEMENT_TIMEOUT_SECONDS": "3600"}
+PEERS = ["naive psql", "pgTAP", "Soda Core 3", "dbt test", "Great Expectations"]
 
 
 def psql(sql):
@@ -39,12 +44,21 @@ def commands(work, binary, peers):
           "user: postgres, password: '', dbname: az, schema: public, threads: 1}\n")
     ours = [binary, "check", "--database-url", URL]
     yaml = str(work / "suite.yaml")
+    carry = work / "carry.json"
+    carry.unlink(missing_ok=True)
+    raw = ours + ["--no-proofs"]
     return {
         "floor": (["psql", "-qAt", "-f", str(work / "floor.sql")], work),
-        "deploywatch, no proofs": (ours + ["--no-proofs", yaml], work),
-        "deploywatch, no proofs, 2 connections": (ours + ["--no-proofs", "--connections", "2", yaml], work),
-        "deploywatch": (ours + [yaml], work),
-        "deploywatch, 2 connections": (ours + ["--connections", "2", yaml], work),
+        # What each idea gives by itself: the line before it is the same without it.
+        "deploywatch, one statement a check": (raw + ["--fusion", "off", yaml], work),
+        "+ fuse": (raw + ["--fusion", "without-joins", yaml], work),
+        "+ join = no proofs, 1 connection": (raw + [yaml], work),
+        "+ parallel = no proofs, 2 connections": (raw + ["--connections", "2", yaml], work),
+        "proofs, 1 connection": (ours + [yaml], work),
+        "proofs, 2 connections": (ours + ["--connections", "2", yaml], work),
+        "proofs and trusted foreign keys, 1 connection": (ours + ["--trust-foreign-keys", yaml], work),
+        # The warm-up run leaves what the others carry.
+        "quiet repeat (proofs and carry)": (ours + ["--carry", str(carry), yaml], work),
         "naive psql": (["psql", "-qAt", "-f", str(work / "naive.sql")], work),
         "pgTAP": (["pg_prove", "-Q", str(work / "pgtap.sql")], work),
         "Soda Core 3": ([str(peers / "soda/bin/soda"), "scan", "-d", "az", "-c", "configuration.yml", "checks.yml"], work / "soda"),
@@ -76,9 +90,13 @@ def main():
     p.add_argument("binary")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--only", default="")
+    p.add_argument("--without-peers", action="store_true")
+    p.add_argument("--output", type=pathlib.Path, help="append the table there too")
     a = p.parse_args()
     peers = a.dir.resolve()
     runs = commands(peers / "work", os.path.realpath(a.binary), peers)
+    if a.without_peers:
+        runs = {k: v for k, v in runs.items() if k not in PEERS}
     if a.only:
         runs = {k: v for k, v in runs.items() if any(w in k for w in a.only.split(","))}
     for name, (command, cwd) in runs.items():  # warm
@@ -88,13 +106,22 @@ def main():
         for name, (command, cwd) in runs.items():
             results[name].append(once(command, cwd))
     floor = statistics.median(r[0] for r in results.get("floor", next(iter(results.values()))))
-    print("| what | wall s (min–max) | × floor | client CPU s | peak MB | statements | rows read |")
-    print("|---|---|---|---|---|---|---|")
+    lines = []
+    messages = int(psql("SELECT count(*) FROM messages"))
+    server = psql("SHOW server_version").split()[0]
+    lines.append(f"\n{messages:,} messages, {a.rounds} rounds, PostgreSQL {server}, {os.cpu_count()} cores, "
+                 f"{datetime.date.today()}\n")
+    lines.append("| what | wall s (min–max) | × floor | client CPU s | peak MB | statements | rows read |")
+    lines.append("|---|---|---|---|---|---|---|")
     for name, rows in results.items():
         walls = [r[0] for r in rows]
         median = statistics.median(walls)
-        print(f"| {name} | {median:.2f} ({min(walls):.2f}–{max(walls):.2f}) | {median / floor:.2f} | "
+        lines.append(f"| {name} | {median:.3f} ({min(walls):.3f}–{max(walls):.3f}) | {median / floor:.3f} | "
               f"{statistics.median(r[1] for r in rows):.2f} | {max(r[2] for r in rows):.0f} | {rows[-1][3]} | {rows[-1][4]:,} |")
+    print("\n".join(lines))
+    if a.output:
+        with a.output.open("a") as file:
+            file.write("\n".join(lines) + "\n")
 
 
 main()

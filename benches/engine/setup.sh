@@ -37,7 +37,7 @@ runuser -u postgres -- "$bin/pg_ctl" -D "$data" -w -l "$data/log" start >/dev/nu
 export PGHOST=127.0.0.1 PGPORT=5599 PGUSER=postgres
 if ! psql -qAtc "SELECT 1 FROM pg_database WHERE datname = 'az'" | grep -q 1; then
   createdb az
-  { echo "SET agentzero.users = '$users';"; cat "$here/../../tests/fixtures/agentzero/schema.sql"; } | psql -q -v ON_ERROR_STOP=1 az
+  { echo "SET agentzero.users = '$users';"; cat "$here/../../checks/agentzero/schema.sql"; } | psql -q -v ON_ERROR_STOP=1 az
   psql -q az -c "CREATE EXTENSION pg_stat_statements; CREATE EXTENSION pgtap" -c "VACUUM (FREEZE, ANALYZE)"
 fi
 echo "stop it with: runuser -u postgres -- $bin/pg_ctl -D $data stop"

@@ -1,6 +1,8 @@
 //! Guards over what the other proposals leave out: the constraints, columns, policies and triggers that are
 //! there now are still there later. They read the catalog alone.
 
+use std::collections::BTreeSet;
+
 use crate::domain::inspection::{ColumnFacts, TableFacts};
 
 use super::render::{inline, list, table_name};
@@ -47,10 +49,11 @@ pub fn guards(schema: &str, tables: &[&TableFacts]) -> Vec<Guard> {
             reason: "A disabled trigger does its work for no row, and says nothing",
         });
     }
+    let mut used = BTreeSet::new();
     for table in tables {
         let columns: Vec<String> = table.columns.iter().map(column).collect();
         guards.push(Guard {
-            kind: format!("columns.{}", key(&table.name)),
+            kind: format!("columns.{}", key(&table.name, &mut used)),
             yaml: format!(
                 "columns: {{ {}: {{ {} }} }}",
                 inline(&table_name(schema, &table.name)),
@@ -99,7 +102,15 @@ fn column(column: &ColumnFacts) -> String {
     format!("{}: {{ {} }}", inline(&column.name), expected.join(", "))
 }
 
-/// A key is made of letters, digits and a few signs.
-fn key(name: &str) -> String {
-    name.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '_' }).collect()
+/// A key is made of letters, digits and a few signs, and belongs to one check.
+fn key(name: &str, used: &mut BTreeSet<String>) -> String {
+    let plain: String = name.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '_' }).collect();
+    let mut key = plain.clone();
+    for number in 2.. {
+        if used.insert(key.clone()) {
+            break;
+        }
+        key = format!("{plain}_{number}");
+    }
+    key
 }

@@ -166,7 +166,12 @@ async fn verdicts(
 /// What the text itself gives away.
 fn constant(expression: &str, not_null: &[String]) -> Option<bool> {
     let bare = expression.trim().trim_matches(|c| c == '(' || c == ')').trim();
-    match bare.to_lowercase().as_str() {
+    // `(SELECT true)`, as is advised for functions that should be called once.
+    let lower = bare.to_lowercase();
+    let inner = lower.strip_prefix("select ").map_or(lower.as_str(), |rest| {
+        rest.split_once(" as ").map_or(rest, |(value, _)| value).trim()
+    });
+    match inner {
         "true" => return Some(true),
         "false" | "null" | "null::boolean" => return Some(false),
         _ => {}
@@ -232,6 +237,8 @@ mod tests {
             ("(owner = owner)", None),
             ("(owner IS NOT NULL)", None),
             ("(id = auth.uid())", None),
+            ("( SELECT true AS bool)", Some(true)),
+            ("( SELECT auth.uid() AS uid)", None),
         ] {
             assert_eq!(constant(expression, &not_null), expected, "{expression}");
         }
