@@ -212,7 +212,9 @@ impl Work<'_> {
         broken: f64,
     ) -> Option<String> {
         let doubled = match several(row) {
-            Some(sql) => single_number(&self.read(reader, &sql, None, 2, self.timeout(index)).await.ok()?).ok()??,
+            Some(sql) => {
+                single_number(&self.read(reader, &sql, None, 2, self.timeout(index)).await.ok()?).ok()??
+            }
             None => 0.0,
         };
         let missing = broken - doubled;

@@ -14,6 +14,7 @@ mod layering;
 mod mail;
 mod mail_crash;
 mod mail_tls;
+mod other_schema;
 mod retention;
 mod rotation;
 mod scheduler;

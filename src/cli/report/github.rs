@@ -26,14 +26,19 @@ pub fn print(report: &Report, step_summary: Option<&str>, out: &mut Output) {
 
 /// What is not well as a table, for the job's page.
 fn markdown(report: &Report) -> String {
-    let mut text = format!("### deploywatch check: {}\n\n{}\n", report.environment, super::text::summary(report));
+    let mut text =
+        format!("### deploywatch check: {}\n\n{}\n", report.environment, super::text::summary(report));
     let rows: Vec<&Row> = report.rows.iter().filter(|row| row.needs_a_look()).collect();
     if !rows.is_empty() {
         text.push_str("\n| status | severity | check | what was found |\n|---|---|---|---|\n");
     }
     for row in rows {
         let (policy, seen) = (&row.policy, &row.observation);
-        let status = if row.counts() { seen.outcome.as_str().to_owned() } else { format!("{} (not counted)", seen.outcome.as_str()) };
+        let status = if row.counts() {
+            seen.outcome.as_str().to_owned()
+        } else {
+            format!("{} (not counted)", seen.outcome.as_str())
+        };
         text.push_str(&format!(
             "| {status} | {} | `{}` | {} |\n",
             policy.severity.as_str(),

@@ -107,13 +107,7 @@ pub fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
-pub fn print(
-    report: &Report,
-    format: Format,
-    fail_on: FailOn,
-    step_summary: Option<&str>,
-    out: &mut Output,
-) {
+pub fn print(report: &Report, format: Format, fail_on: FailOn, step_summary: Option<&str>, out: &mut Output) {
     match format {
         Format::Text => text::print(report, out),
         Format::Json => json::print(report, fail_on, out),

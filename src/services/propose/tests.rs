@@ -61,7 +61,9 @@ fn keys(seen: &Inspection) -> Vec<String> {
 }
 
 fn is_guard(key: &str) -> bool {
-    ["constraints", "indexes", "triggers", "columns"].iter().any(|kind| key.starts_with(&format!("public.{kind}")))
+    ["constraints", "indexes", "triggers", "columns"]
+        .iter()
+        .any(|kind| key.starts_with(&format!("public.{kind}")))
 }
 
 /// The keys beside the row counts, with something changed.
@@ -226,7 +228,13 @@ fn what_is_not_read_is_guarded() {
         suite.checks.iter().map(|check| check.key().as_str()).filter(|key| is_guard(key)).collect();
     assert_eq!(
         keys,
-        ["public.constraints", "public.indexes", "public.triggers", "public.columns.a_b", "public.columns.a_b_2"]
+        [
+            "public.constraints",
+            "public.indexes",
+            "public.triggers",
+            "public.columns.a_b",
+            "public.columns.a_b_2"
+        ]
     );
     assert!(yaml.contains("rls: { schema: public, require: { a b: [\"Own: rows\"] } }"), "{yaml}");
     assert!(yaml.contains("id: { type: uuid, nullable: false }, email: { type: text }"), "{yaml}");
@@ -239,7 +247,13 @@ fn what_does_not_hold_is_a_comment() {
     let lost = || Trial::DoesNotHold("1 of 1,000 rows of users has no row in user_credits".to_owned());
     let trials: Vec<Trial> = proposals
         .iter()
-        .map(|proposal| if proposal.title.is_some() && proposal.place != super::Place::Schema { lost() } else { Trial::Holds })
+        .map(|proposal| {
+            if proposal.title.is_some() && proposal.place != super::Place::Schema {
+                lost()
+            } else {
+                Trial::Holds
+            }
+        })
         .collect();
     let yaml = render(&seen, &proposals, &trials);
     assert!(

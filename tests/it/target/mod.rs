@@ -2,6 +2,7 @@
 
 mod carry;
 mod defects;
+mod mishaps;
 mod objects;
 mod pooler;
 mod postgres;

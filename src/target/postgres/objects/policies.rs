@@ -58,11 +58,7 @@ pub struct Wanted<'a> {
     pub policies: &'a [(String, Vec<(String, PolicyExpectation)>)],
 }
 
-pub async fn rls(
-    ask: &mut Ask<'_>,
-    schema: &str,
-    wanted: Wanted<'_>,
-) -> Result<Measured, ObjectError> {
+pub async fn rls(ask: &mut Ask<'_>, schema: &str, wanted: Wanted<'_>) -> Result<Measured, ObjectError> {
     let Wanted { tables: only, allow, require, policies } = wanted;
     ask.need_schema(schema).await?;
     let tables: Vec<Table> = ask.rows(TABLES, &[schema]).await?;
@@ -168,9 +164,9 @@ fn constant(expression: &str, not_null: &[String]) -> Option<bool> {
     let bare = expression.trim().trim_matches(|c| c == '(' || c == ')').trim();
     // `(SELECT true)`, as is advised for functions that should be called once.
     let lower = bare.to_lowercase();
-    let inner = lower.strip_prefix("select ").map_or(lower.as_str(), |rest| {
-        rest.split_once(" as ").map_or(rest, |(value, _)| value).trim()
-    });
+    let inner = lower
+        .strip_prefix("select ")
+        .map_or(lower.as_str(), |rest| rest.split_once(" as ").map_or(rest, |(value, _)| value).trim());
     match inner {
         "true" => return Some(true),
         "false" | "null" | "null::boolean" => return Some(false),
