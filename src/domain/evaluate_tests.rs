@@ -252,3 +252,50 @@ fn a_skipped_condition_and_a_proof_are_said() {
          reading the table"
     );
 }
+
+#[test]
+fn a_broken_warning_is_said_where_the_failure_cannot_be_decided() {
+    let check = CheckPolicy {
+        warn: Some(Threshold { below: Some(Bound::Number(10.0)), ..Threshold::default() }),
+        fail: Some(Threshold { drop_above: Some(Bound::Percent(1.0)), ..Threshold::default() }),
+        ..rows()
+    };
+    let judged = |value: f64| {
+        evaluate(&check, &measured(Some(value), Unit::Rows, None), BaselineFor::Missing, slot()).outcome
+    };
+    assert_eq!(judged(5.0), Outcome::Warn);
+    assert_eq!(judged(50.0), Outcome::Skipped);
+    // By itself, without anything to compare with, only what is absolute counts.
+    let alone = rows().without_comparison().unwrap();
+    let judged = |value: f64| {
+        evaluate(&alone, &measured(Some(value), Unit::Rows, None), BaselineFor::Missing, slot()).outcome
+    };
+    assert_eq!((judged(0.0), judged(1.0)), (Outcome::Fail, Outcome::Pass));
+    let only_comparing = CheckPolicy { fail: check.fail.clone(), ..rows() };
+    assert_eq!(only_comparing.without_comparison(), None);
+}
+
+#[test]
+fn a_share_of_what_was_not_read_is_none() {
+    let check = CheckPolicy {
+        fail: Some(Threshold { above: Some(Bound::Percent(1.0)), ..Threshold::default() }),
+        ..violations()
+    };
+    let mut proved = measured(Some(0.0), Unit::Violations, None);
+    proved.proved = Some("NOT NULL on users.email".to_owned());
+    assert_eq!(evaluate(&check, &proved, BaselineFor::Missing, slot()).outcome, Outcome::Pass);
+    let unknown = measured(Some(1.0), Unit::Violations, None);
+    assert_eq!(evaluate(&check, &unknown, BaselineFor::Missing, slot()).outcome, Outcome::NoData);
+}
+
+#[test]
+fn what_is_noted_warns_and_fails_nothing() {
+    let noted = |value: f64| {
+        let notes = vec!["fix.sql is not named <timestamp>_<name>.sql".to_owned()];
+        with(Ok(Measured { value: Some(value), notes, ..Measured::default() }))
+    };
+    let seen = evaluate(&violations(), &noted(0.0), BaselineFor::Missing, slot());
+    assert_eq!((seen.outcome, seen.reason.as_str()), (Outcome::Warn, "warn.noted"));
+    assert!(seen.message.contains("fix.sql"), "{}", seen.message);
+    assert_eq!(evaluate(&violations(), &noted(1.0), BaselineFor::Missing, slot()).outcome, Outcome::Fail);
+}

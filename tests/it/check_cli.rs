@@ -388,3 +388,166 @@ async fn the_database_comes_from_the_environment_too() {
     assert_eq!(finished.code, 0, "{}{}", finished.stdout, finished.stderr);
     assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("checks").is_dir());
 }
+
+#[tokio::test]
+async fn explain_shows_the_plan_and_reads_no_table() {
+    let product = AgentZero::with_users(300).await;
+    let finished = check(&product.scanner, &["--explain", SUITE]).await;
+    assert_eq!(finished.code, 0, "{}", finished.stderr);
+    let plan = &finished.stdout;
+    for part in [
+        "no table was read for this",
+        "statement 1: 6 checks fused, cost ",
+        "Seq Scan on messages",
+        "  messages.not_null.content, carried while its tables are quiet\n",
+        "count(*) - count(\"content\") AS",
+        "LEFT JOIN (SELECT \"id\" AS dw_k0_0 FROM \"public\".\"conversations\")",
+        "proved by a constraint, not read (--no-proofs reads them):\n",
+        "  users.unique.email by unique index users_email_key\n",
+        "asked of the catalog or the server, no table is read:\n",
+        "  agentzero.rls\n",
+    ] {
+        assert!(plan.contains(part), "{part} in\n{plan}");
+    }
+    let all = check(&product.scanner, &["--explain", "--no-proofs", SUITE]).await;
+    assert!(!all.stdout.contains("proved by a constraint"), "{}", all.stdout);
+    let trusting = check(&product.scanner, &["--explain", "--trust-foreign-keys", SUITE]).await;
+    assert!(trusting.stdout.contains("by foreign key agents_organisation_id_fkey"), "{}", trusting.stdout);
+
+    // A statement that would not run says why, and where nothing listens there is no plan.
+    product.execute("DROP TABLE waitlist; ALTER TABLE webhook_events DROP COLUMN error").await;
+    let broken = check(&product.scanner, &["--explain", SUITE]).await;
+    assert!(broken.stdout.contains("waitlist.row_count: table waitlist does not exist"), "{}", broken.stdout);
+    assert!(broken.stdout.contains("  would not run: column \"error\" does not exist"), "{}", broken.stdout);
+    let nowhere = format!("postgres://scanner@127.0.0.1:{}/x", free_port());
+    assert_eq!(check(&nowhere, &["--explain", SUITE]).await.code, 3);
+}
+
+#[tokio::test]
+async fn several_connections_and_no_proofs_measure_the_same() {
+    let product = AgentZero::with_users(300).await;
+    product.execute("UPDATE users SET email = NULL WHERE email = 'user5@example.com'").await;
+    let measured = async |arguments: &[&str]| {
+        let (code, document) = json(&product.scanner, &[arguments, &[SUITE]].concat()).await;
+        let checks = document["checks"].as_array().unwrap().clone();
+        let said: Vec<String> =
+            checks.iter().map(|c| format!("{} {} {}", c["key"], c["outcome"], c["value"])).collect();
+        (code, said)
+    };
+    let one = measured(&[]).await;
+    assert_eq!(one.0, 1);
+    for arguments in [
+        &["--connections", "4"][..],
+        &["--no-proofs"],
+        &["--fusion", "off", "--no-proofs"],
+        &["--fusion", "without-joins", "--connections", "2"],
+    ] {
+        assert_eq!(measured(arguments).await, one, "{arguments:?}");
+    }
+    assert_eq!(check(&product.scanner, &["--connections", "0", SUITE]).await.code, 2);
+}
+
+#[tokio::test]
+async fn a_carry_file_keeps_quiet_tables_from_being_read_again() {
+    let product = AgentZero::with_users(300).await;
+    let folder = temp_dir();
+    let file = folder.path().join("carry.json").display().to_string();
+    let run = async || check(&product.scanner, &["--carry", &file, SUITE]).await;
+    assert_eq!(run().await.code, 0);
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("example.com"));
+    crate::support::eventually("the tables are quiet", std::time::Duration::from_secs(20), async || {
+        run().await.stdout.contains("carried\n").then_some(())
+    })
+    .await;
+    product.execute("UPDATE users SET email = NULL WHERE email = 'user5@example.com'").await;
+    crate::support::eventually("the change is seen", std::time::Duration::from_secs(20), async || {
+        (run().await.code == 1).then_some(())
+    })
+    .await;
+    // What is not understood is as good as nothing.
+    std::fs::write(&file, "rubbish").unwrap();
+    assert_eq!(run().await.code, 1);
+}
+
+#[tokio::test]
+async fn github_gets_a_table_for_the_page_of_its_job() {
+    let product = AgentZero::with_users(300).await;
+    product.execute("UPDATE users SET email = NULL WHERE email = 'user5@example.com'").await;
+    let folder = temp_dir();
+    let file = folder.path().join("summary.md");
+    std::fs::write(&file, "before\n").unwrap();
+    let finished = Invocation::new()
+        .env("GITHUB_STEP_SUMMARY", file.to_str().unwrap())
+        .args(["check", "--database-url", &product.scanner, "--format", "github", SUITE])
+        .finish()
+        .await;
+    assert_eq!(finished.code, 1, "{}", finished.stderr);
+    let summary = std::fs::read_to_string(&file).unwrap();
+    assert!(summary.starts_with("before\n### deploywatch check: local\n"), "{summary}");
+    assert!(
+        summary
+            .contains("| fail | critical | `users.not_null.email` | 1 of 300 rows of users has no email |\n"),
+        "{summary}"
+    );
+}
+
+#[tokio::test]
+async fn migrations_are_compared_with_the_folder_beside() {
+    let product = AgentZero::with_users(300).await;
+    let folder = temp_dir();
+    let migrations = folder.path().join("supabase/migrations");
+    std::fs::create_dir_all(&migrations).unwrap();
+    for name in [
+        "20260325000000_multi_tenant_schema.sql",
+        "20260325000001_user_credits.sql",
+        "20260411000000_create_documents.sql",
+        "20260412000000_agent_scoped_documents.sql",
+        "20260418000000_lemonsqueezy_billing.sql",
+        "20260418000001_founding_grants.sql",
+        "20260425000000_agent_conversations.sql",
+        "20260425000001_memo_summaries.sql",
+        "20260516000000_waitlist.sql",
+    ] {
+        std::fs::write(migrations.join(name), "").unwrap();
+    }
+    let suite = folder.path().join("m.yaml");
+    std::fs::write(
+        &suite,
+        "suite: m\nschema:\n  - migrations_applied: { directory: supabase/migrations }\n    key: m\n",
+    )
+    .unwrap();
+    let suite = suite.to_str().unwrap();
+    let now = async || {
+        let (code, document) = json(&product.scanner, &[suite]).await;
+        (
+            code,
+            document["checks"][0]["outcome"].as_str().unwrap().to_owned(),
+            message(&document, "m").to_owned(),
+        )
+    };
+    assert_eq!(now().await.1, "pass");
+    // Misnamed ones are never applied, which is worth a warning and stops nothing.
+    std::fs::write(migrations.join("20260601_export.sql"), "").unwrap();
+    product.execute("INSERT INTO supabase_migrations.schema_migrations (version) VALUES ('20260601')").await;
+    std::fs::write(migrations.join("fix.sql"), "").unwrap();
+    let (code, outcome, said) = now().await;
+    assert_eq!((code, outcome.as_str()), (0, "warn"), "{said}");
+    assert!(
+        said.contains("20260601_export.sql has a stamp of 8 digits") && said.contains("fix.sql"),
+        "{said}"
+    );
+    std::fs::write(migrations.join("20260602000000_new.sql"), "").unwrap();
+    let (code, _, said) = now().await;
+    assert!(code == 1 && said.contains("20260602000000_new.sql has not been applied"), "{said}");
+}
+
+#[tokio::test]
+async fn sqlite_is_told_what_it_cannot_answer_before_anything_runs() {
+    let folder = temp_dir();
+    let suite = folder.path().join("s.yaml");
+    std::fs::write(&suite, "suite: s\nschema:\n  - rls: { schema: main }\n    key: protected\n").unwrap();
+    let url = format!("sqlite:{}", folder.path().join("not-there.db").display());
+    let finished = check(&url, &[suite.to_str().unwrap()]).await;
+    assert_eq!(finished.code, 2, "{}", finished.stderr);
+    assert!(finished.stderr.contains("protected") && finished.stderr.contains("no row-level security"));
+}
