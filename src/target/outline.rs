@@ -21,6 +21,8 @@ pub struct ScanPlan {
     pub proved: Vec<(CheckKey, String)>,
     /// Checks whose last measurement still stands.
     pub carried: Vec<CheckKey>,
+    /// Checks that looking up the tables has answered.
+    pub known: Vec<CheckKey>,
     /// Checks that are answered without a statement, and how: skipped, or wrong for this schema.
     pub answered: Vec<(CheckKey, String)>,
     /// Checks that a later scan need not read while nothing writes to their tables.
@@ -31,6 +33,8 @@ pub struct ScanPlan {
 #[derive(Debug, Clone)]
 pub struct Step {
     pub checks: Vec<CheckKey>,
+    /// Which column of the answer is whose, where it has several.
+    pub columns: Vec<usize>,
     /// As it is sent, parameters spelled out; `None` where the catalog or the server is asked.
     pub sql: Option<String>,
     /// In a short transaction of its own.
@@ -52,15 +56,24 @@ impl ScanPlan {
         carriable: Vec<CheckKey>,
     ) -> Self {
         let key = |index: usize| request.checks[index].key().clone();
-        let mut plan = Self { server, steps, proved: vec![], carried: vec![], answered: vec![], carriable };
+        let mut plan = Self {
+            server,
+            steps,
+            proved: vec![],
+            carried: vec![],
+            known: vec![],
+            answered: vec![],
+            carriable,
+        };
         for answer in &assembly.answers {
             let check = answer.check;
             match (assembly.proof(check), &answer.result) {
                 (Some(by), _) => plan.proved.push((key(check), by.to_owned())),
                 _ if !assembly.was_read(check) => plan.carried.push(key(check)),
-                (None, Ok(measured)) => {
-                    plan.answered.push((key(check), measured.skipped.clone().unwrap_or_default()));
-                }
+                (None, Ok(measured)) => match &measured.skipped {
+                    Some(why) => plan.answered.push((key(check), why.clone())),
+                    None => plan.known.push(key(check)),
+                },
                 (None, Err(error)) => plan.answered.push((key(check), error.to_string())),
             }
         }
@@ -76,8 +89,10 @@ pub fn steps(
     dialect: Dialect,
 ) -> Vec<Step> {
     let one = |job: &Job| {
+        let mut columns = Vec::new();
         let (members, sql) = match job {
             Job::Fused(unit) => {
+                columns.extend(unit.members.iter().map(|member| member.value));
                 (unit.members.iter().map(|member| member.check).collect(), Some(unit.sql.clone()))
             }
             Job::Other(index) => {
@@ -94,6 +109,7 @@ pub fn steps(
         Step {
             isolated: members.iter().any(|index: &usize| request.checks[*index].measure.isolated),
             checks: members.iter().map(|index| request.checks[*index].key().clone()).collect(),
+            columns,
             sql: sql.map(|sql| spelled_out(&sql, arguments, dialect)),
             cost: None,
             nodes: None,

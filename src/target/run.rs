@@ -10,7 +10,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::measure::{Catalog, Query, RowAggregate, Server, What};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured, Measurement, Unit as ValueUnit};
 
-use crate::domain::wording::number;
+use crate::domain::wording::{number, seconds};
 
 use super::plan::rows::{RowSql, Shape};
 use super::plan::sql::Dialect;
@@ -24,6 +24,8 @@ use super::{ScanRequest, TargetOptions, digest};
 pub const COUNTED: &str = "SELECT count(*) AS v FROM (\n";
 /// The column of a `failed_rows` statement that says in words what is wrong with its row.
 const PROBLEM: &str = "problem";
+/// By how many seconds a healthy product's clock may be ahead of the database's.
+const CLOCKS_DIFFER: f64 = 300.0;
 /// How many failing rows are shown.
 const SAMPLES: usize = 5;
 
@@ -191,6 +193,14 @@ impl Work<'_> {
             value = value.map(|newest| age(newest, self.as_of));
         }
         let mut measured = Measured { value, unit: compiled.unit, tested, ..Measured::default() };
+        if matches!(compiled.shape, Shape::Newest { .. })
+            && let Some(ahead) = value.map(|age| -age).filter(|ahead| *ahead > CLOCKS_DIFFER)
+        {
+            let by = seconds(ahead);
+            measured
+                .notes
+                .push(format!("the newest lies {by} in the future and hides how old the others are"));
+        }
         if let What::Rows { aggregate: RowAggregate::Backfill { .. }, .. } = &self.check(index).measure.what {
             measured.detail = progress(value, tested);
         }

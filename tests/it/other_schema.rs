@@ -127,6 +127,7 @@ async fn the_generic_suites_hold_and_see_what_is_open() {
             "supabase.open_views",
             "view order_totals shows anon all rows of Orders",
         ),
+        ("GRANT SELECT ON daily TO authenticated", 0, "supabase.open_views", "REVOKE SELECT ON it"),
     ] {
         let (found, bad) = Bakery::broken(sql).await.check("embedded:supabase").await;
         let [only] = bad.as_slice() else { panic!("{sql}: {bad:?}") };

@@ -13,14 +13,15 @@ pub fn explain(plan: &ScanPlan, out: &mut Output) {
         statement(index + 1, step, plan, out);
     }
     let keys = |steps: &[&Step]| steps.iter().flat_map(|step| step.checks.clone()).collect::<Vec<_>>();
-    list("asked of the catalog or the server, no table is read:", &lines(&keys(&catalog)), out);
+    let asked = [plan.known.clone(), keys(&catalog)].concat();
+    list("asked of the catalog or the server, no table is read:", &lines(&asked), out);
     let proved: Vec<String> = plan.proved.iter().map(|(key, by)| format!("{key} by {by}")).collect();
     list("proved by a constraint, not read (--no-proofs reads them):", &proved, out);
     list("carried, since nothing was written to their tables:", &lines(&plan.carried), out);
     let answered: Vec<String> = plan.answered.iter().map(|(key, how)| format!("{key}: {how}")).collect();
     list("not read, since they are skipped or wrong for this schema:", &answered, out);
     out.line("");
-    out.line(&summary(plan, &read, catalog.len()));
+    out.line(&summary(plan, &read, asked.len()));
 }
 
 fn statement(number_: usize, step: &Step, plan: &ScanPlan, out: &mut Output) {
@@ -36,9 +37,11 @@ fn statement(number_: usize, step: &Step, plan: &ScanPlan, out: &mut Output) {
     }
     facts.extend(step.nodes.clone());
     out.line(&format!("statement {number_}: {}", facts.join(", ")));
-    for key in &step.checks {
+    let fused = step.checks.len() > 1;
+    for (index, key) in step.checks.iter().enumerate() {
+        let column = step.columns.get(index).filter(|_| fused).map(|c| format!("c{c} ")).unwrap_or_default();
         let note = if plan.carriable.contains(key) { ", carried while its tables are quiet" } else { "" };
-        out.line(&format!("  {key}{note}"));
+        out.line(&format!("  {column}{key}{note}"));
     }
     if let Some(problem) = &step.problem {
         out.line(&format!("  would not run: {problem}"));

@@ -24,12 +24,9 @@ pub fn units(checks: &[(usize, &RowSql)], dialect: Dialect, fusion: Fusion) -> V
     let mut groups: Vec<(String, Vec<(usize, &RowSql)>)> = Vec::new();
     let mut alone = Vec::new();
     for (index, row) in checks {
-        let shares = match (&row.shape, fusion) {
-            (Shape::Alone { .. }, _) | (_, Fusion::Off) => false,
-            (Shape::Violations { join: Some(_), .. }, Fusion::WithoutJoins) => false,
-            _ => true,
-        };
-        if !shares {
+        let alone_by_nature = matches!(row.shape, Shape::Alone { .. });
+        let joins = matches!(row.shape, Shape::Violations { join: Some(_), .. });
+        if alone_by_nature || fusion == Fusion::Off || (joins && fusion == Fusion::WithoutJoins) {
             alone.push(single(*index, row, dialect));
             continue;
         }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::domain::check::Check;
-use crate::domain::measure::{Condition, RowAggregate, TableName, What};
+use crate::domain::measure::{Catalog, Condition, RowAggregate, TableName, What};
 use crate::domain::measurement::{MeasureError, Measured};
 
+use super::columns::problems;
 use super::prove::{Trust, prove};
 use super::relation::{Relation, Relations};
 use super::rows::{RowSql, compile};
@@ -42,6 +43,9 @@ pub fn tables(checks: &[Arc<Check>]) -> Vec<TableName> {
             tables.push(table.clone());
         }
         tables.extend(read_by(&check.measure.what));
+        if let What::Catalog(Catalog::Columns { expect }) = &check.measure.what {
+            tables.extend(expect.iter().map(|(table, _)| table.clone()));
+        }
     }
     tables.sort();
     tables.dedup();
@@ -81,6 +85,14 @@ pub fn prepare(
 ) -> Prepared {
     if let Some(reason) = check.measure.when.as_ref().and_then(|when| unmet(when, relations)) {
         return Prepared::Answered(Ok(Measured { skipped: Some(reason), ..Measured::default() }));
+    }
+    // Every table was looked up already, those of `columns` with the others.
+    if let What::Catalog(Catalog::Columns { expect }) = &check.measure.what {
+        let unreadable = expect.iter().find_map(|(table, _)| relations.unreadable(table));
+        return Prepared::Answered(match unreadable {
+            Some(why) => Err(why.clone()),
+            None => Ok(Measured::of_problems(&problems(relations, expect))),
+        });
     }
     let What::Rows { table, filter, aggregate } = &check.measure.what else { return Prepared::Other };
     let row = match compile(table, filter.as_deref(), aggregate, relations, assume.dialect) {

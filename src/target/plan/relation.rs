@@ -168,6 +168,10 @@ impl Relations {
         self.found.values()
     }
 
+    pub fn unreadable(&self, table: &TableName) -> Option<&MeasureError> {
+        self.unreadable.get(table)
+    }
+
     /// The table, or an error that names the nearest one.
     pub fn need(&self, table: &TableName) -> Result<&Relation, MeasureError> {
         if let Some(why) = self.unreadable.get(table) {

@@ -8,7 +8,6 @@ use sqlx::sqlite::SqliteConnection;
 use crate::domain::measure::{Catalog, TableName, What};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured};
 
-use super::super::plan::columns::problems;
 use super::super::plan::relation::{Column, Relation, Relations, UniqueIndex};
 
 /// Looks up the wanted tables. A schema other than `main` and `public` does not exist here.
@@ -96,11 +95,7 @@ pub async fn measure(
     catalog: &Catalog,
 ) -> Result<Result<Measured, MeasureError>, sqlx::Error> {
     Ok(match catalog {
-        Catalog::Columns { expect } => {
-            let tables: Vec<TableName> = expect.iter().map(|(table, _)| table.clone()).collect();
-            let relations = load(conn, &tables).await?;
-            Ok(Measured::of_problems(&problems(&relations, expect)))
-        }
+        Catalog::Columns { .. } => unreachable!("answered with the look at all tables"),
         Catalog::IndexesValid { require, .. } => {
             Ok(Measured::of_problems(&absent(conn, "index", require).await?))
         }

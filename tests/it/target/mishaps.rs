@@ -113,6 +113,7 @@ async fn nothing_is_carried_over_a_crash_of_the_server() {
     // The backend dies before it has told anybody what it wrote, and takes the server down with it.
     let mut writer = PgConnection::connect(&az.admin).await.unwrap();
     let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut writer).await.unwrap();
+    writer.execute("SET synchronous_commit = on").await.unwrap();
     writer.execute("INSERT INTO waitlist VALUES (77, 'late@example.com')").await.unwrap();
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     // A scan may still come in before the server notices; the one after it may not be wrong.
