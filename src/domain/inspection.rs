@@ -48,7 +48,7 @@ pub struct TableFacts {
     #[serde(default)]
     pub unique_indexes: Vec<String>,
     #[serde(default)]
-    pub policies: Vec<String>,
+    pub policies: Vec<PolicyFacts>,
     /// The names of the enabled triggers that people made.
     #[serde(default)]
     pub triggers: Vec<String>,
@@ -75,6 +75,18 @@ pub struct ColumnStats {
     /// Of a time column whose values differ: its oldest and newest, as sampled.
     pub oldest: Option<Timestamp>,
     pub newest: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct PolicyFacts {
+    pub name: String,
+    /// select, insert, update, delete or all.
+    pub command: String,
+    /// `public` for everybody.
+    pub roles: Vec<String>,
+    /// Its conditions, as the server prints them.
+    pub using: Option<String>,
+    pub with_check: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -158,6 +158,11 @@ async fn a_drafted_suite_holds_at_once_and_catches_what_comes_later() {
         ("ALTER TABLE profiles ALTER \"displayName\" DROP NOT NULL", "public.columns.profiles"),
         ("ALTER TABLE \"Orders\" RENAME \"placed at\" TO placed_at", "public.columns.Orders"),
         ("DROP POLICY \"own orders\" ON \"Orders\"", "public.row_level_security"),
+        ("ALTER POLICY \"own orders\" ON \"Orders\" TO anon", "public.row_level_security"),
+        (
+            "ALTER POLICY \"own orders\" ON \"Orders\" USING (auth.uid() IS NOT NULL)",
+            "public.row_level_security",
+        ),
         ("TRUNCATE item_notes", "item_notes.row_count"),
     ] {
         let (code, bad) = Bakery::broken(sql).await.check(&path).await;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::inspection::{ColumnFacts, TableFacts};
+use crate::domain::inspection::{ColumnFacts, PolicyFacts, TableFacts};
 
 use super::render::{inline, list, table_name};
 
@@ -66,15 +66,40 @@ pub fn guards(schema: &str, tables: &[&TableFacts]) -> Vec<Guard> {
     guards
 }
 
-/// Row-level security with the policies that are there now.
+/// Row-level security with the policies that are there now, as they are now.
 pub fn rls(schema: &str, tables: &[&TableFacts]) -> String {
     let schema = inline(schema);
     match tables.iter().any(|table| !table.policies.is_empty()) {
         true => {
-            format!("rls: {{ schema: {schema}, require: {} }}", by_table(tables, |table| &table.policies))
+            let of = |table: &&&TableFacts| !table.policies.is_empty();
+            let policies: Vec<String> = tables
+                .iter()
+                .filter(of)
+                .map(|table| {
+                    let policies: Vec<String> = table.policies.iter().map(policy).collect();
+                    format!("{}: {{ {} }}", inline(&table.name), policies.join(", "))
+                })
+                .collect();
+            format!("rls: {{ schema: {schema}, policies: {{ {} }} }}", policies.join(", "))
         }
         false => format!("rls: {{ schema: {schema} }}"),
     }
+}
+
+fn policy(policy: &PolicyFacts) -> String {
+    let roles: Vec<&str> = policy.roles.iter().map(String::as_str).collect();
+    let mut terms = vec![format!("for: {}", policy.command), format!("to: {}", list(&roles))];
+    for (name, condition) in [("using", &policy.using), ("with_check", &policy.with_check)] {
+        if let Some(condition) = condition {
+            // White space between words says nothing; inside of a literal it does.
+            let text = match condition.contains('\'') {
+                true => condition.clone(),
+                false => condition.split_whitespace().collect::<Vec<_>>().join(" "),
+            };
+            terms.push(format!("{name}: {}", inline(&text)));
+        }
+    }
+    format!("{}: {{ {} }}", inline(&policy.name), terms.join(", "))
 }
 
 fn required(kind: &str, schema: &str, names: &[String]) -> String {

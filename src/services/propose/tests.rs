@@ -1,6 +1,8 @@
 use super::{Trial, propose, render};
 use crate::domain::clock::Timestamp;
-use crate::domain::inspection::{ColumnFacts, ColumnStats, ForeignKeyFacts, Inspection, TableFacts};
+use crate::domain::inspection::{
+    ColumnFacts, ColumnStats, ForeignKeyFacts, Inspection, PolicyFacts, TableFacts,
+};
 use crate::suite;
 
 fn at(text: &str) -> Timestamp {
@@ -217,7 +219,13 @@ fn what_is_not_read_is_guarded() {
     one.constraints = vec!["a b_pkey".to_owned()];
     one.unique_indexes = vec!["a b_email".to_owned()];
     one.triggers = vec!["on, made".to_owned()];
-    one.policies = vec!["Own: rows".to_owned()];
+    one.policies = vec![PolicyFacts {
+        name: "Own: rows".to_owned(),
+        command: "select".to_owned(),
+        roles: vec!["authenticated".to_owned()],
+        using: Some("(id =\n   auth.uid())".to_owned()),
+        with_check: None,
+    }];
     // Two tables whose names make one key.
     let mut seen = seen(vec![one, table("a_b", &["id uuid!"])]);
     seen.has_auth = true;
@@ -236,7 +244,13 @@ fn what_is_not_read_is_guarded() {
             "public.columns.a_b_2"
         ]
     );
-    assert!(yaml.contains("rls: { schema: public, require: { a b: [\"Own: rows\"] } }"), "{yaml}");
+    assert!(
+        yaml.contains(
+            "rls: { schema: public, policies: { a b: { \"Own: rows\": { for: select, to: [authenticated], using: \
+             \"(id = auth.uid())\" } } } }"
+        ),
+        "{yaml}"
+    );
     assert!(yaml.contains("id: { type: uuid, nullable: false }, email: { type: text }"), "{yaml}");
 }
 

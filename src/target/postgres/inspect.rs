@@ -65,7 +65,13 @@ SELECT json_build_object(
       FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
       WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indislive
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid)), '[]'),
-  'policies', coalesce((SELECT json_agg(p.polname ORDER BY p.polname) FROM pg_catalog.pg_policy p
+  'policies', coalesce((SELECT json_agg(json_build_object('name', p.polname,
+        'command', CASE p.polcmd WHEN 'r' THEN 'select' WHEN 'a' THEN 'insert' WHEN 'w' THEN 'update'
+           WHEN 'd' THEN 'delete' ELSE 'all' END,
+        'roles', (SELECT json_agg(coalesce(o.rolname, 'public') ORDER BY o.rolname)
+           FROM unnest(p.polroles) AS r LEFT JOIN pg_catalog.pg_roles o ON o.oid = r),
+        'using', pg_get_expr(p.polqual, p.polrelid),
+        'with_check', pg_get_expr(p.polwithcheck, p.polrelid)) ORDER BY p.polname) FROM pg_catalog.pg_policy p
       WHERE p.polrelid = c.oid), '[]'),
   'triggers', coalesce((SELECT json_agg(g.tgname ORDER BY g.tgname) FROM pg_catalog.pg_trigger g
       WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D'), '[]'),
