@@ -27,6 +27,7 @@ pub mod verdict;
 
 pub mod incident;
 pub mod notification;
+pub mod storm;
 
 pub mod delivery;
 pub mod diagnosis;

@@ -72,7 +72,30 @@ pub struct Content {
     pub html: String,
 }
 
-/// Where a notification stands. `Sent`, `Dead` and `Cancelled` are final.
+/// Why a message waits although it could be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Held {
+    /// Its recipient has had as many mails as a person can read.
+    Storm,
+    /// It is a warning, and its recipient's quiet hours.
+    Quiet,
+}
+
+impl Held {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Storm => "storm",
+            Self::Quiet => "quiet",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Storm, Self::Quiet].into_iter().find(|held| held.as_str() == text)
+    }
+}
+
+/// Where a notification stands. `Sent`, `Dead`, `Cancelled` and `Digested` are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotificationState {
@@ -85,6 +108,8 @@ pub enum NotificationState {
     Dead,
     /// No longer worth sending: its FAIL never reached this recipient.
     Cancelled,
+    /// Another mail tells it, with many more.
+    Digested,
 }
 
 impl NotificationState {
@@ -95,11 +120,12 @@ impl NotificationState {
             Self::Sent => "sent",
             Self::Dead => "dead",
             Self::Cancelled => "cancelled",
+            Self::Digested => "digested",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Pending, Self::Sending, Self::Sent, Self::Dead, Self::Cancelled]
+        [Self::Pending, Self::Sending, Self::Sent, Self::Dead, Self::Cancelled, Self::Digested]
             .into_iter()
             .find(|state| state.as_str() == text)
     }

@@ -1,6 +1,7 @@
 //! Mail: put into words ([`mod@prepare`]), then handed over ([`Mailer`]), far apart from each other.
 
 mod directory;
+pub mod late;
 mod memory;
 mod message;
 pub mod prepare;

@@ -13,6 +13,8 @@ use crate::settings::Settings;
 
 /// Members that a mail lists; the page has the rest.
 const MEMBERS: usize = 10;
+/// Messages that a digest lists; they have no page of their own.
+const DIGESTED: usize = 60;
 const STEPS: usize = 10;
 const CONTEXT: usize = 20;
 
@@ -181,6 +183,7 @@ fn view(desk: &Desk, letter: &Letter<'_>) -> View {
         subject.push_str(&format!(" #{}", incident.short_id()));
     }
     let over = matches!(letter.notice, Notice::Resolved | Notice::Recovered);
+    let listed = if letter.notice == Notice::Digest { DIGESTED } else { MEMBERS };
     View {
         subject,
         tone,
@@ -188,8 +191,8 @@ fn view(desk: &Desk, letter: &Letter<'_>) -> View {
         headline: headline(letter),
         leads: leads(letter),
         members_title: members_title(letter),
-        members: facts.members.iter().take(MEMBERS).map(|member| member_view(letter, member)).collect(),
-        more: facts.members.len().saturating_sub(MEMBERS),
+        members: facts.members.iter().take(listed).map(|member| member_view(letter, member)).collect(),
+        more: facts.members.len().saturating_sub(listed),
         steps: if over {
             Vec::new()
         } else {
@@ -295,6 +298,7 @@ fn leads(letter: &Letter<'_>) -> Vec<String> {
 fn members_title(letter: &Letter<'_>) -> &'static str {
     match (letter.notice, letter.incident.map(|incident| incident.key.kind)) {
         (Notice::Resolved | Notice::Recovered, _) => "What it was",
+        (Notice::Digest, _) => "The messages",
         (_, Some(IncidentKind::ChecksFailed)) => "What fails",
         (_, Some(IncidentKind::CannotCheck)) => "What cannot be checked",
         (_, Some(IncidentKind::StaleSecret | IncidentKind::CompromisedSecret)) => "Which secret",
@@ -314,7 +318,8 @@ fn member_view(letter: &Letter<'_>, member: &Member) -> MemberView {
             rows.push(Row::new(label, clean(value, 200)));
         }
     }
-    rows.push(Row::new("first seen", instant(member.first_seen_at)));
+    let seen = if letter.notice == Notice::Digest { "written" } else { "first seen" };
+    rows.push(Row::new(seen, instant(member.first_seen_at)));
     match (member.count, member.runs) {
         (0, _) => {}
         (count, 0) => rows.push(Row::new("seen", times(count))),
@@ -340,6 +345,7 @@ fn why(letter: &Letter<'_>) -> Vec<String> {
     let environment = clean(letter.environment, 80);
     let about = if environment.is_empty() { "deploywatch itself".into() } else { environment };
     why.push(match letter.notice {
+        Notice::Digest => "You get this because you are on call, and so that nothing is buried.".into(),
         Notice::Test => "Somebody asked for this mail to see whether mails arrive.".into(),
         _ => format!("You get this because you are on call for {about}."),
     });

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::services::Context;
+use crate::services::outbox::path;
 use crate::store::migrate;
 
 /// The process runs. Nothing is asked, so that a slow store does not get the process killed.
@@ -16,6 +17,8 @@ struct Readiness {
     ready: bool,
     /// `ok`, or what is wrong.
     store: String,
+    /// `ok`, what waits, or since when no mail can be sent. A detail: it never makes us unready.
+    mail: String,
     stopping: bool,
 }
 
@@ -34,8 +37,13 @@ pub async fn readyz(
         Ok(Err(_)) => "the store does not answer".to_owned(),
         Err(_) => "the store did not answer within 2 s".to_owned(),
     };
+    let asked = tokio::time::timeout(std::time::Duration::from_secs(2), path::standing(&ctx)).await;
+    let mail = match asked {
+        Ok(Ok(standing)) => standing,
+        _ => "unknown: the store does not answer".to_owned(),
+    };
     let stopping = stopping.is_cancelled();
     let ready = store == "ok" && !stopping;
     let mut answer = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    answer.json(Readiness { ready, store, stopping })
+    answer.json(Readiness { ready, store, mail, stopping })
 }

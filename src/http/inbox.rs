@@ -122,6 +122,7 @@ fn badge(stored: &Stored) -> Badge {
         NotificationState::Sent => Badge::good("handed over"),
         NotificationState::Dead => Badge::bad("given up"),
         NotificationState::Cancelled => Badge::quiet("withdrawn"),
+        NotificationState::Digested => Badge::quiet("told in a digest"),
         NotificationState::Pending | NotificationState::Sending if stored.attempts == 0 => {
             Badge::busy("waiting")
         }

@@ -3,20 +3,23 @@
 //! A message whose sender died is claimed again when its lease ends and goes out with the same Message-ID:
 //! at least once, twice only if the death fell between the server's answer and our commit.
 
+pub mod admin;
+mod lateness;
+pub mod path;
+mod storm;
 pub mod trial;
 
 use std::time::{Duration, Instant};
 
-use crate::domain::check::Severity;
 use crate::domain::clock::{SignedDuration, Timestamp};
 use crate::domain::ids::uuid_v7;
-use crate::domain::incident::{DedupKey, Facts, IncidentKind, Member, Signal};
-use crate::domain::notification::{FailureClass, NotificationState, Retry, Stage, retry};
+use crate::domain::incident::Signal;
+use crate::domain::notification::{NotificationState, Retry, Stage, retry};
 use crate::email::{Burst, Mail, SendError, Taken, mask};
 use crate::services::alerting::announce::EMAIL;
 use crate::services::{Context, alerting};
-use crate::store::notifications::{self, Attempt, Claim, MaybeTaken, Notification};
-use crate::store::{StoreError, Tx};
+use crate::store::notifications::{self, Attempt, Claim, MaybeTaken};
+use crate::store::{StoreError, Tx, outbox};
 
 /// Messages of one activation; the next one continues.
 const BURST: u64 = 200;
@@ -33,15 +36,33 @@ pub struct Sending {
     pub problem: Option<String>,
 }
 
-/// Sends everything that is due, one message after the other over one connection. A failure of the path ends the
-/// activation, so that a silent server costs one attempt and not one for each message.
+/// The provider's cap counts over this long.
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Sends everything that is due. The numbers that operators watch are taken at the end.
 pub async fn send_due(ctx: &Context) -> Result<Sending, StoreError> {
+    let report = send_mails(ctx).await?;
+    path::measure(ctx).await?;
+    Ok(report)
+}
+
+/// One mail after the other over one connection. A failure of the path ends the activation, so that a silent
+/// server costs one attempt and not one for each message.
+async fn send_mails(ctx: &Context) -> Result<Sending, StoreError> {
     let mut report = Sending::default();
     let mut burst: Option<Burst> = None;
-    while report.sent + report.failed < BURST {
-        let Some(claim) = claim(ctx).await? else { break };
+    let mut held = 0;
+    while report.sent + report.failed + held < BURST {
+        if is_at_the_cap(ctx).await? {
+            break;
+        }
+        let Some(claim) = claim(ctx, EMAIL).await? else { break };
+        if !storm::lets_through(ctx, &claim).await? {
+            held += 1;
+            continue;
+        }
         let started = Instant::now();
-        let outcome = hand_over(ctx, &mut burst, &claim).await;
+        let outcome = hand_over(ctx, &mut burst, &claim).await?;
         let took = started.elapsed();
         match outcome {
             Ok(taken) => {
@@ -52,7 +73,7 @@ pub async fn send_due(ctx: &Context) -> Result<Sending, StoreError> {
                 failed(ctx, &claim, &error, took).await?;
                 report.failed += 1;
                 if error.is_of_the_path() {
-                    report.problem = Some(in_a_log(&error));
+                    report.problem = Some(path::in_a_log(&error));
                     break;
                 }
             }
@@ -64,24 +85,38 @@ pub async fn send_due(ctx: &Context) -> Result<Sending, StoreError> {
     Ok(report)
 }
 
-async fn claim(ctx: &Context) -> Result<Option<Claim>, StoreError> {
+/// Whether the provider takes no more mails for now. Counted in the store, so that several processes share it.
+async fn is_at_the_cap(ctx: &Context) -> Result<bool, StoreError> {
+    let cap = u64::from(ctx.settings.email.max_per_minute);
+    if cap == 0 {
+        return Ok(false);
+    }
+    let since = ctx.now() - MINUTE;
+    Ok(outbox::count_sent_since(&mut *ctx.db.reader().await?, EMAIL, since).await? >= cap)
+}
+
+async fn claim(ctx: &Context, channel: &str) -> Result<Option<Claim>, StoreError> {
     let now = ctx.now();
     let lease = uuid_v7(now, ctx.entropy.as_ref()).simple().to_string();
     let smtp = &ctx.settings.email.smtp;
     let attempt = SignedDuration::from_secs(i64::try_from(smtp.attempt_seconds).unwrap_or(60));
+    let until = now + attempt + LEASE_MARGIN;
     let mut tx = ctx.db.begin().await?;
-    let claim =
-        notifications::claim(&mut tx, ctx.db.engine(), now, &lease, now + attempt + LEASE_MARGIN).await?;
+    let claim = notifications::claim(&mut tx, ctx.db.engine(), channel, now, &lease, until).await?;
     tx.commit().await?;
     Ok(claim)
 }
 
 /// One attempt. Whatever happens inside, it ends at the attempt's deadline.
-async fn hand_over(ctx: &Context, burst: &mut Option<Burst>, claim: &Claim) -> Result<Taken, SendError> {
+async fn hand_over(
+    ctx: &Context,
+    burst: &mut Option<Burst>,
+    claim: &Claim,
+) -> Result<Result<Taken, SendError>, StoreError> {
     let notification = &claim.stored.notification;
     let mail = Mail {
         to: notification.recipient.clone(),
-        content: notification.content.clone(),
+        content: lateness::content(ctx, claim).await?,
         date: notification.created_at,
     };
     if burst.as_ref().is_some_and(|open| !open.is_usable()) {
@@ -96,14 +131,14 @@ async fn hand_over(ctx: &Context, burst: &mut Option<Burst>, claim: &Claim) -> R
         };
         open.send(&mail).await
     };
-    match tokio::time::timeout(limit, attempt).await {
+    Ok(match tokio::time::timeout(limit, attempt).await {
         Ok(outcome) => outcome,
         Err(_) => {
             *burst = None;
             // Where it stood is unknown, so it may have been taken.
             Err(SendError::new(Stage::Content, None, "the attempt ran into its deadline"))
         }
-    }
+    })
 }
 
 async fn delivered(ctx: &Context, claim: &Claim, taken: &Taken, took: Duration) -> Result<(), StoreError> {
@@ -124,11 +159,15 @@ async fn delivered(ctx: &Context, claim: &Claim, taken: &Taken, took: Duration) 
         // The path works: whoever waits out its failure need not wait longer, and its incident is over.
         notifications::wake(&mut tx, EMAIL, now).await?;
         let over = |key| Signal::Cleared { key, at: now, note: "a mail was handed over".into() };
-        let of_recipient = recipient_key(&claim.stored.notification);
-        alerting::record(ctx, &mut tx, &[over(path_key()), over(of_recipient)]).await?;
+        let of_recipient = path::recipient_key(&claim.stored.notification);
+        alerting::record(ctx, &mut tx, &[over(path::key()), over(of_recipient)]).await?;
     }
     tx.commit().await?;
     ctx.metrics.mail("sent");
+    let mail = &claim.stored.notification;
+    if mail.notice.announces() {
+        ctx.metrics.alerted(now.duration_since(mail.created_at).as_secs_f64());
+    }
     tracing::info!(notification = %id, code = taken.code, "mail handed over");
     Ok(())
 }
@@ -136,7 +175,7 @@ async fn delivered(ctx: &Context, claim: &Claim, taken: &Taken, took: Duration) 
 async fn failed(ctx: &Context, claim: &Claim, error: &SendError, took: Duration) -> Result<(), StoreError> {
     let now = ctx.now();
     let stored = &claim.stored;
-    let next = retry(error.class, stored.attempts, stored.notification.created_at, now, jitter(ctx));
+    let next = retry(error.class, stored.attempts, stored.tried_from, now, jitter(ctx));
     let mut tx = ctx.db.begin().await?;
     let attempt = Attempt {
         at: now,
@@ -156,9 +195,9 @@ async fn failed(ctx: &Context, claim: &Claim, error: &SendError, took: Duration)
         }
         Retry::Never => give_up(ctx, &mut tx, claim, error, now).await?,
     };
-    if held && error.class == FailureClass::Configuration {
-        let facts = path_facts(stored.attempts, error, now);
-        alerting::record(ctx, &mut tx, &[Signal::Firing { key: path_key(), at: now, facts }]).await?;
+    if held && path::is_broken(stored, error, now) {
+        let facts = path::facts(stored.attempts, error, now);
+        alerting::record(ctx, &mut tx, &[Signal::Firing { key: path::key(), at: now, facts }]).await?;
     }
     tx.commit().await?;
     ctx.metrics.mail(if next == Retry::Never { "dead" } else { "retry" });
@@ -190,8 +229,8 @@ async fn give_up(
     {
         notifications::cancel_unsent(tx, incident, EMAIL, &dead.recipient, now).await?;
     }
-    let key = recipient_key(dead);
-    let facts = recipient_facts(&mask(&dead.recipient), &dead.environment, error, now);
+    let key = path::recipient_key(dead);
+    let facts = path::recipient_facts(&mask(&dead.recipient), &dead.environment, error, now);
     alerting::record(ctx, tx, &[Signal::Firing { key, at: now, facts }]).await?;
     Ok(true)
 }
@@ -199,79 +238,6 @@ async fn give_up(
 async fn add_attempt(ctx: &Context, tx: &mut Tx, claim: &Claim, attempt: &Attempt) -> Result<(), StoreError> {
     let id = uuid_v7(ctx.now(), ctx.entropy.as_ref()).simple().to_string();
     notifications::add_attempt(tx, &id, &claim.stored.notification.id, attempt).await
-}
-
-/// The incident of the path as a whole; it belongs to no environment.
-fn path_key() -> DedupKey {
-    DedupKey { environment: String::new(), scope: String::new(), kind: IncidentKind::MailBroken }
-}
-
-/// The incident of one recipient, by an address that is not readable.
-fn recipient_key(notification: &Notification) -> DedupKey {
-    DedupKey {
-        environment: notification.environment.clone(),
-        scope: mask(&notification.recipient),
-        kind: IncidentKind::MailBroken,
-    }
-}
-
-fn path_facts(attempts: u32, error: &SendError, now: Timestamp) -> Facts {
-    Facts {
-        severity: Severity::Critical,
-        label: "MAIL BROKEN".into(),
-        subject: "deploywatch mail path".into(),
-        headline: "No mail can be sent until its settings are changed".into(),
-        since: now,
-        next_steps: vec![
-            "Read what the mail server said below and correct email.smtp in the settings".into(),
-            "Run `deploywatch notify test` to see whether mails go out again".into(),
-        ],
-        context: Vec::new(),
-        members: vec![member("smtp", "the mail server takes a message", error, attempts, now)],
-    }
-}
-
-fn recipient_facts(masked: &str, environment: &str, error: &SendError, now: Timestamp) -> Facts {
-    let about = if environment.is_empty() { "deploywatch" } else { environment };
-    Facts {
-        severity: Severity::Critical,
-        label: "MAIL BROKEN".into(),
-        subject: format!("{about} mail to {masked}"),
-        headline: format!("A mail about {about} to {masked} was given up"),
-        since: now,
-        next_steps: vec![
-            format!("Check whether {masked} still exists and correct the recipients of {about}"),
-            "Tell that person what this mail is about; they were not told".into(),
-        ],
-        context: Vec::new(),
-        members: vec![member(masked, "the mail server takes this recipient", error, 1, now)],
-    }
-}
-
-fn member(key: &str, expected: &str, error: &SendError, count: u32, now: Timestamp) -> Member {
-    Member {
-        key: key.into(),
-        title: key.into(),
-        severity: Severity::Critical,
-        expected: expected.into(),
-        // The server's own text may repeat addresses, so only its code is told.
-        observed: in_a_log(error),
-        baseline: None,
-        change: None,
-        first_seen_at: now,
-        count,
-        runs: 0,
-        message: String::new(),
-        runbook: None,
-    }
-}
-
-/// A failure in words without addresses.
-fn in_a_log(error: &SendError) -> String {
-    match error.code {
-        Some(code) => format!("refused with {code} at the step `{}`", error.stage.as_str()),
-        None => format!("failed at the step `{}` ({})", error.stage.as_str(), error.class.as_str()),
-    }
 }
 
 fn jitter(ctx: &Context) -> f64 {

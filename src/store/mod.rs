@@ -19,6 +19,7 @@ pub mod leases;
 pub mod meta;
 pub mod notifications;
 pub mod observations;
+pub mod outbox;
 pub mod quarantine;
 pub mod relays;
 pub mod retention;

@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, Row};
 use super::{Engine, StoreError};
 use crate::domain::clock::{Timestamp, from_micros, to_micros};
 use crate::domain::ids::{IncidentId, NotificationId};
-use crate::domain::notification::{Content, FailureClass, Notice, NotificationState, Stage};
+use crate::domain::notification::{Content, FailureClass, Held, Notice, NotificationState, Stage};
 
 /// A message as it was written down. Debug shows neither whom it goes to nor what it says.
 #[derive(Clone, PartialEq)]
@@ -34,6 +34,14 @@ pub struct Stored {
     pub maybe_taken: bool,
     pub finished_at: Option<Timestamp>,
     pub failure: Option<FailureClass>,
+    /// Why it waits, or waited, although the path works.
+    pub held: Option<Held>,
+    /// What it says of its own lateness.
+    pub note: Option<String>,
+    /// The mail that tells it instead.
+    pub digest: Option<NotificationId>,
+    /// When it was written, or when a person last tried it again.
+    pub tried_from: Timestamp,
 }
 
 /// A message that this process may send until the lease ends.
@@ -117,11 +125,13 @@ pub async fn replace_unsent(
     Ok(done.rows_affected() == 1)
 }
 
-/// Claims the message that has been due longest. A message waits until all earlier ones of its incident to its
-/// recipient are out of the way, so that RESOLVED never overtakes FAIL.
+/// Claims the message of a channel that has been due longest. A message waits until all earlier ones of its
+/// incident to its recipient are out of the way, a digest that tells them included, so that RESOLVED never
+/// overtakes FAIL.
 pub async fn claim(
     c: &mut AnyConnection,
     engine: Engine,
+    channel: &str,
     now: Timestamp,
     lease: &str,
     lease_until: Timestamp,
@@ -131,11 +141,15 @@ pub async fn claim(
              maybe_taken = CASE WHEN state = 'sending' THEN 1 ELSE maybe_taken END
          WHERE id = (
              SELECT n.id FROM notifications n
-             WHERE ((n.state = 'pending' AND n.not_before <= $1) OR (n.state = 'sending' AND n.lease_until <= $1))
+             WHERE n.channel = $4
+               AND ((n.state = 'pending' AND n.not_before <= $1) OR (n.state = 'sending' AND n.lease_until <= $1))
                AND NOT EXISTS (
                    SELECT 1 FROM notifications e
                    WHERE e.incident_id = n.incident_id AND e.recipient = n.recipient AND e.channel = n.channel
-                     AND e.turn < n.turn AND e.state IN ('pending', 'sending'))
+                     AND e.turn < n.turn
+                     AND (e.state IN ('pending', 'sending') OR (e.state = 'digested' AND EXISTS (
+                         SELECT 1 FROM notifications d
+                         WHERE d.id = e.digest_id AND d.state IN ('pending', 'sending')))))
              ORDER BY n.not_before, n.turn, n.id LIMIT 1{})
          RETURNING *",
         engine.skip_locked()
@@ -144,6 +158,7 @@ pub async fn claim(
         .bind(to_micros(now))
         .bind(lease)
         .bind(to_micros(lease_until))
+        .bind(channel)
         .fetch_optional(c)
         .await?;
     row.as_ref().map(|row| Ok(Claim { stored: read(row)?, lease: lease.to_owned() })).transpose()
@@ -343,11 +358,13 @@ pub async fn count_by_state(c: &mut AnyConnection) -> Result<Vec<(String, i64)>,
     rows.iter().map(|row| Ok((row.try_get("state")?, row.try_get("n")?))).collect()
 }
 
-fn read(row: &AnyRow) -> Result<Stored, StoreError> {
+pub(super) fn read(row: &AnyRow) -> Result<Stored, StoreError> {
     let word = |column: &str| row.try_get::<String, _>(column);
     let corrupt = |what: &str, text: &str| StoreError::Corrupt(format!("notification {what} {text}"));
     let (notice, state) = (word("notice")?, word("state")?);
     let headers = word("headers")?;
+    let created_at = from_micros(row.try_get("created_at")?);
+    let maybe = |column: &str| row.try_get::<Option<String>, _>(column);
     Ok(Stored {
         notification: Notification {
             id: NotificationId::from_text(word("id")?),
@@ -365,14 +382,18 @@ fn read(row: &AnyRow) -> Result<Stored, StoreError> {
                 text: word("text_body")?,
                 html: word("html_body")?,
             },
-            created_at: from_micros(row.try_get("created_at")?),
+            created_at,
             not_before: from_micros(row.try_get("not_before")?),
         },
         state: NotificationState::parse(&state).ok_or_else(|| corrupt("state", &state))?,
         attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
         maybe_taken: row.try_get::<i64, _>("maybe_taken")? == 1,
         finished_at: row.try_get::<Option<i64>, _>("finished_at")?.map(from_micros),
-        failure: row.try_get::<Option<String>, _>("failure")?.as_deref().and_then(FailureClass::parse),
+        failure: maybe("failure")?.as_deref().and_then(FailureClass::parse),
+        held: maybe("held")?.as_deref().and_then(Held::parse),
+        note: maybe("note")?,
+        digest: maybe("digest_id")?.map(NotificationId::from_text),
+        tried_from: row.try_get::<Option<i64>, _>("tried_from")?.map_or(created_at, from_micros),
     })
 }
 

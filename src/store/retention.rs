@@ -74,9 +74,9 @@ pub async fn forget_reports(c: &mut AnyConnection, before: Timestamp) -> Result<
     let mut gone = 0;
     for sql in [
         "DELETE FROM notification_attempts WHERE notification_id IN (SELECT id FROM notifications \
-         WHERE incident_id IS NULL AND created_at < $1 AND state IN ('sent', 'dead', 'cancelled'))",
+         WHERE incident_id IS NULL AND created_at < $1 AND state IN ('sent', 'dead', 'cancelled', 'digested'))",
         "DELETE FROM notifications WHERE incident_id IS NULL AND created_at < $1 \
-         AND state IN ('sent', 'dead', 'cancelled')",
+         AND state IN ('sent', 'dead', 'cancelled', 'digested')",
     ] {
         gone += sqlx::query(sql).bind(to_micros(before)).execute(&mut *c).await?.rows_affected();
     }

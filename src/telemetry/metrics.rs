@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, MeterProvider as _};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, MeterProvider as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 
@@ -25,6 +25,10 @@ struct Inner {
     verdicts: Counter<u64>,
     deliveries: Counter<u64>,
     mails: Counter<u64>,
+    alert_seconds: Histogram<f64>,
+    waiting: Gauge<u64>,
+    waiting_seconds: Gauge<f64>,
+    mail_broken: Gauge<u64>,
     jobs: Counter<u64>,
     job_seconds: Histogram<f64>,
     requests: Counter<u64>,
@@ -67,6 +71,23 @@ impl Metrics {
             verdicts: counter("deploywatch_verdicts", "Verdict changes, by the new verdict"),
             deliveries: counter("deploywatch_webhook_deliveries", "Webhook requests, by source and answer"),
             mails: counter("deploywatch_mails", "Attempts to send a mail, by outcome"),
+            alert_seconds: seconds(
+                "deploywatch_alert_delay",
+                "From the record of a problem to the mail server's OK to the mail that announces it",
+            ),
+            waiting: meter
+                .u64_gauge("deploywatch_outbox_messages")
+                .with_description("Mails that wait to be sent")
+                .build(),
+            waiting_seconds: meter
+                .f64_gauge("deploywatch_outbox_oldest")
+                .with_description("The age of the oldest mail that waits to be sent")
+                .with_unit("s")
+                .build(),
+            mail_broken: meter
+                .u64_gauge("deploywatch_mail_path_broken")
+                .with_description("1 while no mail can be sent")
+                .build(),
             jobs: counter("deploywatch_job_runs", "Activations of jobs, by outcome"),
             job_seconds: seconds("deploywatch_job_duration", "How long jobs ran"),
             requests: counter("deploywatch_http_requests", "HTTP requests, by route and status"),
@@ -100,7 +121,19 @@ impl Metrics {
         self.0.deliveries.add(1, &labels);
     }
 
-    /// One attempt to send: `sent`, `retry`, `dead`.
+    /// A problem's first mail was taken this long after the problem was recorded.
+    pub fn alerted(&self, seconds: f64) {
+        self.0.alert_seconds.record(seconds.max(0.0), &[]);
+    }
+
+    /// What waits to be sent, how old the oldest of it is, and whether the path is broken.
+    pub fn outbox(&self, messages: u64, oldest_seconds: f64, broken: bool) {
+        self.0.waiting.record(messages, &[]);
+        self.0.waiting_seconds.record(oldest_seconds, &[]);
+        self.0.mail_broken.record(u64::from(broken), &[]);
+    }
+
+    /// One attempt to send: `sent`, `retry`, `dead`; `held` where the storm guard kept it.
     pub fn mail(&self, outcome: &'static str) {
         self.0.mails.add(1, &[KeyValue::new("outcome", outcome)]);
     }
@@ -157,6 +190,8 @@ mod tests {
         metrics.verdict("passed");
         metrics.delivery("lemonsqueezy", 200);
         metrics.mail("sent");
+        metrics.alerted(3.0);
+        metrics.outbox(2, 30.0, true);
         metrics.job("scan", "ok", Duration::from_millis(5));
         metrics.request("GET", "/livez", 200, Duration::from_millis(1));
         let text = metrics.render();
@@ -167,6 +202,10 @@ mod tests {
             "deploywatch_verdicts_total{",
             "deploywatch_webhook_deliveries_total{",
             "deploywatch_mails_total{",
+            "deploywatch_alert_delay_seconds_bucket{",
+            "deploywatch_outbox_messages",
+            "deploywatch_outbox_oldest_seconds",
+            "deploywatch_mail_path_broken",
             "deploywatch_job_runs_total{",
             "deploywatch_http_requests_total{",
         ] {

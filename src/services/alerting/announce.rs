@@ -80,7 +80,7 @@ pub async fn resolved(ctx: &Context, tx: &mut Tx, incident: &Incident) -> Result
                     continue;
                 }
             }
-            NotificationState::Sending | NotificationState::Sent => {}
+            NotificationState::Sending | NotificationState::Sent | NotificationState::Digested => {}
         }
         write(ctx, tx, incident, Notice::Resolved, &recipient, others).await?;
     }

@@ -159,6 +159,8 @@ pub struct Email {
     pub recipients: Vec<String>,
     /// Where the directory transport writes.
     pub directory: PathBuf,
+    /// More mails than this are not sent in a minute; 0 is no cap. For providers that count.
+    pub max_per_minute: u32,
     pub smtp: Smtp,
 }
 
