@@ -16,7 +16,7 @@ use crate::domain::clock::{SignedDuration, rfc3339};
 use crate::domain::delivery::{Delivery, HOOKSHOT, read_head};
 use crate::domain::diagnosis::Class;
 use crate::domain::ids::DeliveryId;
-use crate::domain::signature::SigningKey;
+use crate::domain::signature::{Scheme, SigningKey};
 use crate::services::{Context, webhooks};
 use crate::settings::{Purpose, Settings};
 use crate::store::deliveries;
@@ -125,7 +125,7 @@ async fn command(ctx: &Context, command: WebhookCommand, out: &mut Output) -> an
             };
             match format {
                 Format::Json => out.line(&serde_json::to_string_pretty(&found)?),
-                Format::Text => print_one(&found, out),
+                Format::Text => print_one(&found, &ctx.settings.webhooks.scheme(&found.source), out),
             }
             if body {
                 match webhooks::body_of(ctx, &id).await? {
@@ -176,7 +176,7 @@ fn print_list(found: &[Delivery], out: &mut Output) {
     }
 }
 
-fn print_one(delivery: &Delivery, out: &mut Output) {
+fn print_one(delivery: &Delivery, scheme: &Scheme, out: &mut Output) {
     let none = || "none".to_owned();
     let lines = [
         ("delivery", delivery.id.to_string()),
@@ -197,7 +197,7 @@ fn print_one(delivery: &Delivery, out: &mut Output) {
     let Some(class) = Class::parse(&delivery.class) else { return };
     out.line(&format!("{:<10} {}: {}", "finding", class.as_str(), class.explain()));
     if delivery.status != 200 {
-        for (number, step) in class.next_steps(&delivery.source).iter().enumerate() {
+        for (number, step) in class.next_steps(&delivery.source, scheme).iter().enumerate() {
             out.line(&format!("  {}. {step}", number + 1));
         }
     }

@@ -122,10 +122,7 @@ fn settings(wish: &Wish, folder: &Path, product: &Product) -> anyhow::Result<Set
             environment: Some(ENVIRONMENT.to_owned()),
             secret: Some(provider::NEW_SECRET.into()),
             secret_previous: Some(provider::OLD_SECRET.into()),
-            test_secret: None,
-            test_secret_previous: None,
-            store_ids: Vec::new(),
-            product_url: None,
+            ..WebhookSource::default()
         },
     );
     Ok(settings)

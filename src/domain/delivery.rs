@@ -7,9 +7,12 @@ use super::clock::Timestamp;
 use super::diagnosis::Class;
 use super::ids::{DeliveryId, EventId, SecretVersionId};
 use super::secret::{SecretState, SecretVersion, SlotMode};
-use super::signature::{HeaderProblem, Signature};
+pub use super::signature::builtin::HOOKSHOT;
+use super::signature::scheme::{Events, Scheme, Text};
+use super::signature::{Claim, HeaderProblem};
 
-/// What a verified body says about itself; only ever read after its signature was checked.
+/// What a verified body says about itself; only ever read after its signature was checked. Only Lemon Squeezy's
+/// bodies have an object with a type; of others, the digest stands in for its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventHead {
     pub event_name: String,
@@ -17,7 +20,8 @@ pub struct EventHead {
     pub data_id: String,
     /// `data.attributes.updated_at` as written; arrival order says nothing.
     pub updated_at: Option<String>,
-    /// `meta.webhook_id`: undocumented, present since 2025.
+    /// Lemon Squeezy's `meta.webhook_id` (undocumented, present since 2025), or the id that another provider
+    /// gives its events.
     pub webhook_id: Option<String>,
     pub test_mode: Option<bool>,
     pub store_id: Option<u64>,
@@ -47,12 +51,49 @@ impl EventHead {
 
 /// A verified body that is not an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the body is signed but is not a Lemon Squeezy event: it needs meta.event_name, data.type and data.id"
-)]
+#[error("the body is signed but is not an event as its provider writes them")]
 pub struct NotAnEvent;
 
-/// Reads the head of a verified body. Unknown fields and unknown events are fine, ids may be numbers.
+/// What an event is called where nothing names it.
+const NAMELESS: &str = "webhook";
+
+/// Reads the head of a verified body as its provider writes it. `digest` is the body's: it is what makes an
+/// event where the provider gives it no id.
+pub fn read_event(
+    scheme: &Scheme,
+    claim: &Claim,
+    body: &[u8],
+    digest: &str,
+) -> Result<EventHead, NotAnEvent> {
+    let Events::Pointers { name, id, live } = &scheme.events else { return read_head(body) };
+    let reads_body = !name.is_empty() || !id.is_empty() || live.is_some();
+    let json: Option<serde_json::Value> = if reads_body { serde_json::from_slice(body).ok() } else { None };
+    let at = |pointer: &str| json.as_ref()?.pointer(pointer);
+    let text = |pointers: &[Text]| {
+        pointers.iter().find_map(|pointer| match at(pointer)? {
+            serde_json::Value::String(text) => Some(text.clone()),
+            serde_json::Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        })
+    };
+    let event_name = match claim.event.clone().or_else(|| text(name)) {
+        Some(name) => name,
+        None if name.is_empty() => NAMELESS.to_owned(),
+        None => return Err(NotAnEvent),
+    };
+    let head = EventHead {
+        event_name,
+        data_type: "body".into(),
+        data_id: digest.to_owned(),
+        updated_at: None,
+        webhook_id: claim.id.clone().or_else(|| text(id)).filter(|id| !id.is_empty()),
+        test_mode: live.as_ref().and_then(|pointer| at(pointer)?.as_bool()).map(|live| !live),
+        store_id: None,
+    };
+    checked(head)
+}
+
+/// Reads the head of a verified body of Lemon Squeezy. Unknown fields and unknown events are fine, ids may be numbers.
 pub fn read_head(body: &[u8]) -> Result<EventHead, NotAnEvent> {
     let wire: Wire = serde_json::from_slice(body).map_err(|_| NotAnEvent)?;
     let data_id = plain(wire.data.id).ok_or(NotAnEvent)?;
@@ -66,6 +107,11 @@ pub fn read_head(body: &[u8]) -> Result<EventHead, NotAnEvent> {
         test_mode: wire.meta.test_mode.or(attributes.test_mode),
         store_id: attributes.store_id.and_then(plain).and_then(|id| id.parse().ok()),
     };
+    checked(head)
+}
+
+/// Refuses a head that could not be stored or read in a list.
+fn checked(head: EventHead) -> Result<EventHead, NotAnEvent> {
     let fits = |text: &str| !text.is_empty() && text.len() <= 200 && !text.contains('\0');
     let all = [&head.event_name, &head.data_type, &head.data_id];
     let optional = [&head.updated_at, &head.webhook_id];
@@ -141,12 +187,16 @@ pub enum Check {
     /// One or more versions verify the body; the most preferred one, and what the body says.
     Matched {
         version: SecretVersionId,
-        signature: Signature,
+        claim: Claim,
         head: Result<EventHead, NotAnEvent>,
     },
     /// A well-formed signature that no version of the source verifies.
     Unmatched {
-        signature: Signature,
+        claim: Claim,
+    },
+    /// Rightly signed, but its timestamp is off by these seconds: replayed, held up, or a wrong clock.
+    OffTime {
+        seconds: i64,
     },
     Header(HeaderProblem),
     TooLarge,
@@ -215,18 +265,21 @@ pub struct Rules<'a> {
     pub overdue: Overdue,
     /// Stores whose events are expected; empty means any.
     pub store_ids: &'a [u64],
+    /// How the provider's requests call themselves.
+    pub agents: &'a [Text],
 }
-
-/// The name with which Lemon Squeezy calls; a hint, never a gate.
-pub const HOOKSHOT: &str = "LemonSqueezy-Hookshot";
 
 /// Decides, with the matched version as it stands inside the transaction.
 pub fn dispose(received: &Received, version: Option<&SecretVersion>, rules: Rules<'_>) -> Disposition {
-    let from_provider = received.user_agent.as_deref().is_some_and(|agent| agent.starts_with(HOOKSHOT));
+    let from_provider = received
+        .user_agent
+        .as_deref()
+        .is_some_and(|agent| rules.agents.iter().any(|known| agent.starts_with(&**known)));
     let (answer, class, standing, quarantine) = match (&received.check, version) {
         (Check::Matched { head, .. }, Some(version)) => return matched(received, head, version, rules),
         (Check::Matched { .. }, None) => (Answer::Unavailable, Class::NoSecret, Standing::Noise, false),
         (Check::Unmatched { .. }, _) => (Answer::Refused, Class::UnknownSecret, Standing::Bad, true),
+        (Check::OffTime { .. }, _) => (Answer::Refused, Class::TimestampOff, Standing::Bad, false),
         (Check::Header(HeaderProblem::Missing), _) => {
             let standing = if from_provider { Standing::Bad } else { Standing::Noise };
             (Answer::Refused, Class::MissingSignature, standing, false)
@@ -248,7 +301,7 @@ fn matched(
     received: &Received,
     head: &Result<EventHead, NotAnEvent>,
     version: &SecretVersion,
-    Rules { overdue, store_ids }: Rules<'_>,
+    Rules { overdue, store_ids, .. }: Rules<'_>,
 ) -> Disposition {
     let refused = |class, quarantine| Disposition {
         answer: Answer::Refused,

@@ -1,9 +1,11 @@
 use super::*;
 use crate::domain::clock::SignedDuration;
 use crate::domain::secret::{Origin, Slot, Usage};
+use crate::domain::signature::{Signature, built_in};
 
-const ANY: Rules<'_> = Rules { overdue: Overdue::Accept, store_ids: &[] };
-const STRICT: Rules<'_> = Rules { overdue: Overdue::Reject, store_ids: &[] };
+const AGENTS: &[Text] = &[Text::Borrowed(HOOKSHOT)];
+const ANY: Rules<'_> = Rules { overdue: Overdue::Accept, store_ids: &[], agents: AGENTS };
+const STRICT: Rules<'_> = Rules { overdue: Overdue::Reject, store_ids: &[], agents: AGENTS };
 
 fn wire(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/tests/fixtures/lemon_squeezy/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -49,6 +51,35 @@ fn bodies_are_read_kindly_but_not_as_something_else() {
         assert_eq!(read(bad), Err(NotAnEvent), "{bad}");
     }
     assert_eq!(read_head(b"\xff\xfe{}"), Err(NotAnEvent));
+}
+
+fn claim() -> Claim {
+    Claim::plain(Signature::new(&[0; 32]).unwrap())
+}
+
+/// What other providers' bodies say, by the scheme's places.
+#[test]
+fn heads_of_other_providers_are_read_where_their_scheme_says() {
+    let scheme = |name: &str| built_in(name).unwrap();
+    let read = |name: &str, claim: &Claim, body: &str| read_event(scheme(name), claim, body.as_bytes(), "d1");
+    let stripe =
+        read("stripe", &claim(), r#"{"id":"evt_1","type":"invoice.paid","livemode":false}"#).unwrap();
+    assert_eq!((stripe.event_name.as_str(), stripe.mode()), ("invoice.paid", SlotMode::Test));
+    assert_eq!(stripe.dedup_key(), "id:evt_1");
+    assert_eq!(stripe.business_key(), "invoice.paid|body|d1|");
+    for bad in ["", "[]", r#"{"id":"evt_1"}"#, r#"{"id":"evt_1","type":{}}"#] {
+        assert_eq!(read("stripe", &claim(), bad), Err(NotAnEvent), "{bad}");
+    }
+
+    let named = Claim { event: Some("push".into()), id: Some("guid".into()), ..claim() };
+    let github = read("github", &named, "payload=%7B%7D").unwrap();
+    assert_eq!((github.event_name.as_str(), github.dedup_key().as_str()), ("push", "id:guid"));
+    // Nothing names it and nothing identifies it: the bytes do.
+    let opaque = read("generic", &claim(), "any bytes").unwrap();
+    assert_eq!(
+        (opaque.event_name.as_str(), opaque.dedup_key().as_str()),
+        ("webhook", "key:webhook|body|d1|")
+    );
 }
 
 fn version(state: SecretState) -> SecretVersion {
@@ -113,11 +144,7 @@ fn the_state_of_the_matched_version_decides() {
     ];
     for (state, status, class) in table {
         let version = version(state.clone());
-        let check = Check::Matched {
-            version: version.id.clone(),
-            signature: Signature([0; 32]),
-            head: Ok(head(false)),
-        };
+        let check = Check::Matched { version: version.id.clone(), claim: claim(), head: Ok(head(false)) };
         let found = dispose(&received(check), Some(&version), ANY);
         assert_eq!((found.answer.status(), found.class), (status, class), "{state:?}");
     }
@@ -125,7 +152,7 @@ fn the_state_of_the_matched_version_decides() {
 
 #[test]
 fn what_is_not_verified_gets_its_answer_and_its_standing() {
-    let unmatched = Check::Unmatched { signature: Signature([0; 32]) };
+    let unmatched = Check::Unmatched { claim: claim() };
     let table = [
         (unmatched, 401, Standing::Bad, true),
         (Check::Header(HeaderProblem::Missing), 401, Standing::Bad, false),
@@ -151,8 +178,7 @@ fn what_is_not_verified_gets_its_answer_and_its_standing() {
 #[test]
 fn odd_but_genuine_deliveries_are_accepted_and_named() {
     let active = version(SecretState::Active { since: now() });
-    let matched =
-        |head| received(Check::Matched { version: active.id.clone(), signature: Signature([0; 32]), head });
+    let matched = |head| received(Check::Matched { version: active.id.clone(), claim: claim(), head });
     let dispose = |received: &Received| dispose(received, Some(&active), ANY);
     assert_eq!(dispose(&matched(Ok(head(true)))).class, Class::TestOnLive);
     let other_store = Rules { store_ids: &[7], ..ANY };
@@ -168,8 +194,7 @@ fn odd_but_genuine_deliveries_are_accepted_and_named() {
 #[test]
 fn a_strict_policy_refuses_what_is_overdue_and_keeps_it() {
     let old = version(SecretState::Overdue { since: now() });
-    let check =
-        Check::Matched { version: old.id.clone(), signature: Signature([0; 32]), head: Ok(head(false)) };
+    let check = Check::Matched { version: old.id.clone(), claim: claim(), head: Ok(head(false)) };
     let found = dispose(&received(check), Some(&old), STRICT);
     assert_eq!((found.answer, found.class, found.quarantine), (Answer::Refused, Class::OverdueSecret, true));
 }

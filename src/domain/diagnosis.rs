@@ -4,7 +4,7 @@
 pub mod php;
 pub mod recompute;
 
-use super::signature::ForeignFormat;
+use super::signature::{Foreign, Scheme};
 
 /// What a delivery turned out to be. The names are stored and never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,9 @@ pub enum Class {
     UnknownSecret,
     MissingSignature,
     AmbiguousSignature,
-    MalformedSignature(Option<ForeignFormat>),
+    MalformedSignature(Option<Foreign>),
+    /// Rightly signed, but at another time than it came.
+    TimestampOff,
     Unparsable,
     TooLarge,
     TooSlow,
@@ -42,7 +44,7 @@ pub enum Class {
 }
 
 impl Class {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Verified,
         Self::NewSecret,
         Self::RetiringSecret,
@@ -56,6 +58,7 @@ impl Class {
         Self::MissingSignature,
         Self::AmbiguousSignature,
         Self::MalformedSignature(None),
+        Self::TimestampOff,
         Self::Unparsable,
         Self::TooLarge,
         Self::TooSlow,
@@ -85,6 +88,7 @@ impl Class {
             Self::MissingSignature => "missing_signature",
             Self::AmbiguousSignature => "ambiguous_signature",
             Self::MalformedSignature(_) => "malformed_signature",
+            Self::TimestampOff => "timestamp_off",
             Self::Unparsable => "unparsable",
             Self::TooLarge => "too_large",
             Self::TooSlow => "too_slow",
@@ -108,8 +112,8 @@ impl Class {
     pub fn explain(self) -> String {
         if let Self::MalformedSignature(Some(format)) = self {
             return format!(
-                "the signature looks like {}: another provider's webhook points here",
-                format.as_str()
+                "the signature looks like that of {}: another provider's webhook points here",
+                format.provider()
             );
         }
         match self {
@@ -123,9 +127,10 @@ impl Class {
             Self::StaleSecret => "signed with a retired secret: whoever sends this was not switched",
             Self::CompromisedSecret => "signed with a secret that was revoked as compromised: forged, or a sender that was never switched",
             Self::UnknownSecret => "no known secret verifies it: the secret was changed at the provider, a second webhook points here, or it is forged",
-            Self::MissingSignature => "no X-Signature header: a scanner, or a proxy that strips it",
-            Self::AmbiguousSignature => "several X-Signature headers that differ: a proxy doubles headers, or somebody tries to confuse",
-            Self::MalformedSignature(_) => "the signature is not 64 hex digits: the wrong sender or a cut header",
+            Self::MissingSignature => "no signature header: a scanner, or a proxy that strips it",
+            Self::AmbiguousSignature => "several signatures that differ: a proxy doubles headers, or somebody tries to confuse",
+            Self::MalformedSignature(_) => "the signature is not in the form that the provider writes: the wrong sender or a cut header",
+            Self::TimestampOff => "signed correctly, but its timestamp is further from our clock than is tolerated: a wrong clock here, a queue before us, or a replay",
             Self::Unparsable => "signed correctly but not an event: the provider changed its format, or another kind of webhook shares the secret",
             Self::TooLarge => "the body is larger than the limit",
             Self::TooSlow => "the body did not arrive in time",
@@ -147,62 +152,79 @@ impl Class {
         !matches!(self, Self::UnknownSecret | Self::MissingSignature | Self::MalformedSignature(_))
     }
 
-    /// What to do, in order.
-    pub fn next_steps(self, source: &str) -> Vec<String> {
+    /// What to do, in order, at the provider whose scheme it is.
+    pub fn next_steps(self, source: &str, scheme: &Scheme) -> Vec<String> {
         let steps: &[&str] = match self {
             Self::OverdueSecret | Self::StaleSecret => &[
-                "Open Lemon Squeezy > Settings > Webhooks and compare the secret of every webhook that points here; a second one may still hold the old value",
-                "Set the current secret there, then press Resend on the latest delivery",
+                "Open {place} and compare the secret of every webhook that points here; a second one may still hold the old value",
+                "Set the current secret there, then have the latest delivery sent again",
                 "Run `deploywatch secret status {source}`: the old version must stay quiet while the active one matches",
                 "If the product was switched too early, run `deploywatch secret rollback {source}`",
             ],
             Self::CompromisedSecret => &[
-                "Check Lemon Squeezy > Settings > Webhooks: if a webhook still holds the revoked secret, change it now",
+                "Check {place}: if a webhook still holds the revoked secret, change it now",
                 "If none does, somebody else holds the secret: look where it leaked and keep it revoked",
                 "List what was refused with `deploywatch webhook list --source {source} --class compromised_secret`",
             ],
             Self::UnknownSecret | Self::FirstForty => &[
-                "Ask who changed the secret in Lemon Squeezy > Settings > Webhooks; look there for a second webhook with this URL",
+                "Ask who changed the secret in {place}; look there for a second webhook with this URL",
                 "Add the right value with `deploywatch secret add {source} --from-file FILE`; refused deliveries that it verifies are taken in late, once",
-                "For events older than that, press Resend in Lemon Squeezy: it gives up after four attempts in about 155 seconds",
+                "For events older than that, have {provider} send them again{patience}",
             ],
             Self::MissingSignature => &[
-                "Check that the proxy or firewall before deploywatch passes X-Signature on unchanged",
-                "Press Resend in Lemon Squeezy > Settings > Webhooks and look at `deploywatch webhook list --source {source}`",
+                "Check that the proxy or firewall before deploywatch passes the header {header} on unchanged",
+                "Have a delivery sent again in {place} and look at `deploywatch webhook list --source {source}`",
             ],
             Self::Reserialised | Self::WhitespaceChanged | Self::CompressedForm => &[
                 "Look at the proxy, function or middleware before deploywatch: it must pass the raw bytes on",
                 "Point the webhook directly at deploywatch if it cannot",
-                "Then press Resend on the refused deliveries in Lemon Squeezy",
+                "Then have {provider} send the refused deliveries again",
             ],
             Self::NewlineInSecret | Self::QuotedSecret | Self::TrimmedSecret => &[
-                "Fix the stored value (no newline, no quotes), in the environment here or in Lemon Squeezy",
+                "Fix the stored value (no newline, no quotes), in the environment here or in {place}",
                 "Add the fixed value with `deploywatch secret add {source} --from-file FILE`; refused deliveries are taken in late, once",
             ],
             Self::OtherSlot | Self::TestOnLive => {
-                &["Compare the URLs of the live and the test webhook in Lemon Squeezy > Settings > Webhooks"]
+                &["Compare the URLs of the live and the test webhook in {place}"]
             }
+            Self::TimestampOff => &[
+                "Compare this machine's clock with the time server (`timedatectl`, `chronyc tracking`)",
+                "Look for a queue or a proxy before deploywatch that holds deliveries up; `webhooks.sources.{source}.signature.tolerance_seconds` widens what is allowed",
+            ],
             Self::Unparsable => &[
                 "Look at the delivery with `deploywatch webhook show ID` and compare it with the provider's announcements",
                 "Check that no other service signs with the same secret",
             ],
-            Self::NoSecret => &["Set LEMONSQUEEZY_WEBHOOK_SECRET, or run `deploywatch secret add {source}`"],
+            Self::NoSecret => &[
+                "Set the secret of webhooks.sources.{source} (LEMONSQUEEZY_WEBHOOK_SECRET is Lemon Squeezy's), or run `deploywatch secret add {source}`",
+            ],
             _ => &["Look at `deploywatch webhook list --source {source}`"],
         };
-        steps.iter().map(|step| step.replace("{source}", source)).collect()
+        let header = scheme.headers.first().map_or("x-signature", |name| name);
+        let words = [
+            ("{source}", source),
+            ("{place}", &scheme.place),
+            ("{provider}", &scheme.provider),
+            ("{header}", header),
+            ("{patience}", scheme.patience.as_ref().map_or("", |patience| patience)),
+        ];
+        let fill =
+            |step: &&str| words.iter().fold((*step).to_owned(), |text, (word, is)| text.replace(word, is));
+        steps.iter().map(fill).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::signature::BUILT_IN;
 
     #[test]
     fn every_class_has_its_own_name_and_can_be_read_back() {
         for class in Class::ALL {
             assert_eq!(Class::parse(class.as_str()), Some(class));
             assert!(!class.explain().ends_with('.'));
-            assert!(class.next_steps("lemonsqueezy").iter().all(|step| !step.contains("{source}")));
+            assert!(class.next_steps("acme", &BUILT_IN[0]).iter().all(|step| !step.contains(['{', '}'])));
         }
     }
 }

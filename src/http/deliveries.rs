@@ -65,7 +65,7 @@ pub async fn show(ctx: web::Data<Context>, id: web::Path<String>) -> Result<Http
     Ok(HttpResponse::Ok().json(serde_json::json!({
         "finding": class.map(Class::explain),
         "certain": class.map(Class::is_certain),
-        "next_steps": class.map(|class| class.next_steps(&found.source)),
+        "next_steps": class.map(|class| class.next_steps(&found.source, &ctx.settings.webhooks.scheme(&found.source))),
         "delivery": found,
     })))
 }

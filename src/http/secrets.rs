@@ -128,7 +128,7 @@ pub async fn report(
 
 fn answer(error: SecretError) -> ApiError {
     let code = match &error {
-        SecretError::Refused(Refusal::Unusable(_)) => Code::InvalidRequest,
+        SecretError::Refused(Refusal::Unusable(_)) | SecretError::Notation(_) => Code::InvalidRequest,
         SecretError::Refused(Refusal::Unknown) | SecretError::UnknownSource(_) => Code::NotFound,
         SecretError::Refused(_) | SecretError::Conflict => Code::Conflict,
         SecretError::Store(_) => Code::StoreUnavailable,

@@ -9,10 +9,10 @@ use futures_util::StreamExt;
 
 use super::peer;
 use crate::domain::delivery::Answer;
+use crate::domain::signature::Headers;
+use crate::domain::signature::scheme::Text;
 use crate::services::Context;
 use crate::services::webhooks::{Body, Ingest, Request};
-
-const SIGNATURE: &str = "x-signature";
 
 /// Takes a delivery. Only 200 means stored; the caller learns nothing about why it was refused.
 pub async fn receive(
@@ -23,9 +23,9 @@ pub async fn receive(
     ingest: web::Data<Ingest>,
 ) -> HttpResponse {
     let source = source.into_inner();
-    if !ingest.knows(&source) {
+    let Some(wanted) = ingest.wanted(&source) else {
         return refusal(StatusCode::BAD_REQUEST, "unknown source");
-    }
+    };
     let Some(sender) = peer::client_ip(&request, &ctx.settings) else {
         return refusal(StatusCode::BAD_REQUEST, "no sender");
     };
@@ -38,7 +38,7 @@ pub async fn receive(
     };
     let headers = request.headers();
     let received = Request {
-        signatures: headers.get_all(SIGNATURE).map(|value| value.as_bytes().to_vec()).collect(),
+        headers: named(headers, wanted),
         user_agent: text(headers, "user-agent"),
         event_header: text(headers, "x-event-name"),
         content_encoding: text(headers, "content-encoding"),
@@ -87,6 +87,15 @@ async fn read(
         Ok(Err(unreadable)) => Err(unreadable),
         Err(_) => Ok(Body::TooSlow { read }),
     }
+}
+
+/// The headers that a source's scheme reads, doubled ones included.
+fn named(headers: &HeaderMap, wanted: &[Text]) -> Headers {
+    let mut named = Headers::default();
+    for name in wanted {
+        headers.get_all(&**name).for_each(|value| named.add(name.clone(), value.as_bytes()));
+    }
+    named
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -12,7 +12,8 @@ const ATTEMPT: Duration = Duration::from_secs(15);
 pub struct Forward<'a> {
     pub url: &'a url::Url,
     pub body: Vec<u8>,
-    pub signature: String,
+    /// The signature and what goes with it, as the provider would send them.
+    pub headers: Vec<(String, String)>,
     pub event_name: String,
     /// W3C trace context, so that the product's traces join ours.
     pub traceparent: String,
@@ -45,12 +46,14 @@ pub async fn forward(forward: Forward<'_>) -> Result<u16, ForwardError> {
         .resolve_to_addrs(&host, &addresses)
         .build()
         .map_err(ForwardError::Unreachable)?;
-    let answer = client
-        .post(forward.url.clone())
+    let mut request = client.post(forward.url.clone());
+    for (name, value) in forward.headers {
+        request = request.header(name, value);
+    }
+    let answer = request
         .header("user-agent", crate::domain::delivery::HOOKSHOT)
         .header("content-type", "application/json")
         .header("x-event-name", forward.event_name)
-        .header("x-signature", forward.signature)
         .header("traceparent", forward.traceparent)
         .header("x-deploywatch-delivery", forward.delivery)
         .body(forward.body)

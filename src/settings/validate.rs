@@ -154,6 +154,9 @@ fn sources(settings: &Settings, report: &mut Report<'_>, warnings: &mut Vec<Stri
     let known: Vec<&str> = settings.environments.keys().map(String::as_str).collect();
     for (name, source) in &settings.webhooks.sources {
         let at = |field: &str| format!("webhooks.sources.{name}.{field}");
+        let scheme = source.scheme(name, &mut |field, says| {
+            report.problem(&format!("webhooks.sources.{name}.signature.{field}"), &says);
+        });
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
         for (field, secret) in [
             ("secret", &source.secret),
@@ -171,6 +174,9 @@ fn sources(settings: &Settings, report: &mut Report<'_>, warnings: &mut Vec<Stri
             }
             if secret.chars().count() < SHORTEST_SECRET {
                 report.problem(&at(field), "is shorter than 6 characters, which is easily guessed");
+            }
+            if let Err(error) = scheme.key(secret.as_bytes()) {
+                report.problem(&at(field), &format!("cannot be used: {error}"));
             }
             if secret.trim() != secret || secret.starts_with(['"', '\'']) {
                 let named = report.origins.name(&at(field));

@@ -18,6 +18,7 @@ mod other_schema;
 mod retention;
 mod rotation;
 mod scheduler;
+mod schemes;
 mod server;
 mod settings;
 mod store_core;

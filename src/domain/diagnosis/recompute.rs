@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use super::Class;
 use super::php::reencode;
-use crate::domain::signature::{Signature, SigningKey};
+use crate::domain::signature::scheme::Scheme;
+use crate::domain::signature::{Claim, SigningKey};
 
 /// One key to try, and where it is from.
 #[derive(Debug)]
@@ -19,27 +20,29 @@ pub struct Candidate<'a> {
 pub const LARGEST: usize = 64 * 1024;
 
 /// Tries every variant with every key and returns the first proof in the order of likelihood.
-pub fn recompute(body: &[u8], signature: &Signature, candidates: &[Candidate<'_>]) -> Option<Class> {
+pub fn recompute(scheme: &Scheme, body: &[u8], claim: &Claim, candidates: &[Candidate<'_>]) -> Option<Class> {
     if body.len() > LARGEST {
         return None;
     }
-    if candidates.iter().any(|c| !c.own_source && c.key.verifies(body, signature)) {
+    let verifies = |key: &SigningKey, body: &[u8]| scheme.verifies(key, claim, body);
+    // Another source's key is made anew: there, its text may stand for other bytes.
+    let elsewhere = |secret: &[u8]| scheme.key(secret).is_ok_and(|key| verifies(&key, body));
+    if candidates.iter().any(|c| !c.own_source && elsewhere(c.key.expose())) {
         return Some(Class::OtherSlot);
     }
     let own = || candidates.iter().filter(|c| c.own_source).map(|c| c.key);
     for (class, bodies) in
         [(Class::WhitespaceChanged, other_whitespace(body)), (Class::Reserialised, reserialised(body))]
     {
-        if bodies.iter().any(|body| own().any(|key| key.verifies(body, signature))) {
+        if bodies.iter().any(|body| own().any(|key| verifies(key, body))) {
             return Some(class);
         }
     }
     own().find_map(|key| {
-        let variants = secret_variants(key.expose());
-        variants.into_iter().find_map(|(class, secret)| {
-            let key = SigningKey::new(&secret).ok()?;
-            key.verifies(body, signature).then_some(class)
-        })
+        let variants = secret_variants(key.expose(), scheme.longest_secret);
+        variants
+            .into_iter()
+            .find_map(|(class, secret)| verifies(&scheme.key(&secret).ok()?, body).then_some(class))
     })
 }
 
@@ -66,7 +69,7 @@ fn other_whitespace(body: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// What a secret becomes on its way through shells, dashboards and files.
-fn secret_variants(secret: &[u8]) -> Vec<(Class, Vec<u8>)> {
+fn secret_variants(secret: &[u8], longest: Option<usize>) -> Vec<(Class, Vec<u8>)> {
     let around = |quote: &[u8]| [quote, secret, quote].concat();
     let mut variants = vec![
         (Class::NewlineInSecret, [secret, b"\n"].concat()),
@@ -87,8 +90,10 @@ fn secret_variants(secret: &[u8]) -> Vec<(Class, Vec<u8>)> {
             variants.push((Class::QuotedSecret, inner.to_vec()));
         }
     }
-    if secret.len() > 40 {
-        variants.push((Class::FirstForty, secret[..40].to_vec()));
+    if let Some(longest) = longest
+        && secret.len() > longest
+    {
+        variants.push((Class::FirstForty, secret[..longest].to_vec()));
     }
     variants
 }
@@ -114,7 +119,7 @@ fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::signature::parse_header;
+    use crate::domain::signature::{Signature, built_in};
 
     const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/lemon_squeezy");
 
@@ -122,8 +127,13 @@ mod tests {
         SigningKey::new(secret.as_bytes()).unwrap()
     }
 
-    fn find(secret: &SigningKey, body: &[u8], signature: &Signature) -> Option<Class> {
-        recompute(body, signature, &[Candidate { key: secret, own_source: true }])
+    fn find_among(candidates: &[Candidate<'_>], body: &[u8], signature: Signature) -> Option<Class> {
+        let scheme = built_in("lemonsqueezy").unwrap();
+        recompute(scheme, body, &Claim::plain(signature), candidates)
+    }
+
+    fn find(secret: &SigningKey, body: &[u8], signature: Signature) -> Option<Class> {
+        find_among(&[Candidate { key: secret, own_source: true }], body, signature)
     }
 
     #[test]
@@ -133,7 +143,8 @@ mod tests {
         let new = key(vectors["secrets"]["new"].as_str().unwrap());
         for (name, vector) in vectors["files"].as_object().unwrap() {
             let body = std::fs::read(format!("{FOLDER}/{name}")).unwrap();
-            let signature = |field: &str| parse_header([vector[field].as_str().unwrap().as_bytes()]).unwrap();
+            let signature =
+                |field: &str| Signature::new(&hex::decode(vector[field].as_str().unwrap()).unwrap()).unwrap();
             let table = [
                 ("sig_new_plus_trailing_newline_in_secret", Some(Class::NewlineInSecret)),
                 ("sig_new_plus_crlf_in_secret", Some(Class::NewlineInSecret)),
@@ -142,15 +153,15 @@ mod tests {
                 ("sig_old", None),
             ];
             for (field, expected) in table {
-                assert_eq!(find(&new, &body, &signature(field)), expected, "{name} {field}");
+                assert_eq!(find(&new, &body, signature(field)), expected, "{name} {field}");
             }
             // What a middleware makes of it: parsed and written again, its slashes no longer escaped.
             let parsed: serde_json::Value = serde_json::from_slice(&body).unwrap();
             let received = serde_json::to_vec(&parsed).unwrap();
             assert_ne!(received, body, "{name}");
-            assert_eq!(find(&new, &received, &signature("sig_new")), Some(Class::Reserialised), "{name}");
+            assert_eq!(find(&new, &received, signature("sig_new")), Some(Class::Reserialised), "{name}");
             let pretty = serde_json::to_vec_pretty(&parsed).unwrap();
-            assert_eq!(find(&new, &pretty, &signature("sig_new")), Some(Class::Reserialised), "{name}");
+            assert_eq!(find(&new, &pretty, signature("sig_new")), Some(Class::Reserialised), "{name}");
         }
     }
 
@@ -166,17 +177,17 @@ mod tests {
             ("\"0123456789abcdef\"", plain, Class::QuotedSecret),
         ];
         for (ours, theirs, expected) in table {
-            let signature = Signature(key(theirs).sign(body));
-            assert_eq!(find(&key(ours), body, &signature), Some(expected), "{ours:?}");
+            let signature = key(theirs).sign(body);
+            assert_eq!(find(&key(ours), body, signature), Some(expected), "{ours:?}");
         }
         for form in [&b"{\"a\":1}\n"[..], b"{\"a\":1}", b"\xef\xbb\xbf{\"a\":1}\r\n"] {
-            let signature = Signature(key(plain).sign(form));
-            assert_eq!(find(&key(plain), body, &signature), Some(Class::WhitespaceChanged), "{form:?}");
+            let signature = key(plain).sign(form);
+            assert_eq!(find(&key(plain), body, signature), Some(Class::WhitespaceChanged), "{form:?}");
         }
         let elsewhere = key("another-slots-secret");
-        let signature = Signature(elsewhere.sign(body));
+        let signature = elsewhere.sign(body);
         let candidates = [Candidate { key: &elsewhere, own_source: false }];
         assert_eq!(recompute(body, &signature, &candidates), Some(Class::OtherSlot));
-        assert_eq!(find(&key(plain), body, &signature), None);
+        assert_eq!(find(&key(plain), body, signature), None);
     }
 }

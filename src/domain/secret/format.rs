@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Lemon Squeezy's own words: "between 6 and 40 characters".
+/// Lemon Squeezy's own words: "between 6 and 40 characters". Nobody takes fewer; the most is the provider's.
 pub const SHORTEST: usize = 6;
-pub const LONGEST: usize = 40;
 const SAFE_LENGTH: usize = 16;
 
 /// A finding about a secret that is usable all the same.
@@ -42,16 +41,15 @@ impl FormatWarning {
 pub enum Unusable {
     #[error("the secret is empty, and an empty secret verifies what anybody sends")]
     Empty,
-    #[error(
-        "the secret has fewer than 6 characters, which Lemon Squeezy does not allow and anybody can guess"
-    )]
+    #[error("the secret has fewer than 6 characters, which providers do not allow and anybody can guess")]
     TooShort,
     #[error("the secret is a placeholder from an example, not a secret")]
     Placeholder,
 }
 
-/// Looks at a secret's bytes. Reuse in other slots is for the caller to add.
-pub fn inspect(secret: &[u8]) -> Result<Vec<FormatWarning>, Unusable> {
+/// Looks at a secret's bytes; `longest` is the most characters that its provider takes. Reuse in other slots is
+/// for the caller to add.
+pub fn inspect(secret: &[u8], longest: Option<usize>) -> Result<Vec<FormatWarning>, Unusable> {
     let trimmed = secret.trim_ascii();
     if trimmed.is_empty() {
         return Err(Unusable::Empty);
@@ -72,7 +70,7 @@ pub fn inspect(secret: &[u8]) -> Result<Vec<FormatWarning>, Unusable> {
         (quoted(b'"') || quoted(b'\''), FormatWarning::Quoted),
         (trimmed.iter().any(u8::is_ascii_control), FormatWarning::ControlCharacters),
         (!secret.is_ascii(), FormatWarning::NotAscii),
-        (characters > LONGEST, FormatWarning::OverForty),
+        (longest.is_some_and(|most| characters > most), FormatWarning::OverForty),
         (characters < SAFE_LENGTH, FormatWarning::UnderSixteen),
     ];
     Ok(findings.into_iter().filter_map(|(found, warning)| found.then_some(warning)).collect())
@@ -101,7 +99,8 @@ mod tests {
             ("0123456789abcdefü", Ok(vec![NotAscii])),
         ];
         for (secret, expected) in table {
-            assert_eq!(inspect(secret.as_bytes()), expected, "{secret:?}");
+            assert_eq!(inspect(secret.as_bytes(), Some(40)), expected, "{secret:?}");
         }
+        assert_eq!(inspect("a".repeat(70).as_bytes(), None), Ok(vec![]));
     }
 }

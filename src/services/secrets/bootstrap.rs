@@ -67,7 +67,8 @@ async fn take(
     if text.is_empty() {
         return Ok(());
     }
-    format::inspect(text.as_bytes()).map_err(plan::Refusal::from)?;
+    let scheme = ctx.settings.webhooks.scheme(&slot.source);
+    format::inspect(text.as_bytes(), scheme.longest_secret).map_err(plan::Refusal::from)?;
     let (now, policy) = (ctx.now(), policy(&ctx.settings));
     let versions = secrets::list_slot(tx, slot).await?;
     let fingerprint = keyring.fingerprint(text.as_bytes());

@@ -20,6 +20,7 @@ pub use upkeep::upkeep;
 
 use crate::domain::clock::SignedDuration;
 use crate::domain::secret::{Policy, plan::Refusal};
+use crate::domain::signature::scheme::BadSecret;
 use crate::settings::Settings;
 use crate::store::StoreError;
 
@@ -28,6 +29,8 @@ use crate::store::StoreError;
 pub enum SecretError {
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    Notation(#[from] BadSecret),
     #[error("there is no webhook source named {0}; sources are configured under [webhooks.sources]")]
     UnknownSource(String),
     #[error("somebody else changed this slot at the same moment; look at it and try again")]

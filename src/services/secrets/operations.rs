@@ -57,7 +57,9 @@ pub async fn add(
     who: &Who,
 ) -> Result<SecretVersion, SecretError> {
     known_source(ctx, slot)?;
-    format::inspect(secret).map_err(Refusal::from)?;
+    let scheme = ctx.settings.webhooks.scheme(&slot.source);
+    format::inspect(secret, scheme.longest_secret).map_err(Refusal::from)?;
+    scheme.key(secret)?;
     let mut tx = ctx.db.begin().await?;
     let versions = secrets::list_slot(&mut tx, slot).await?;
     let fingerprint = keyring.fingerprint(secret);
@@ -93,7 +95,8 @@ pub(super) async fn insert(
     let now = ctx.now();
     let id = SecretVersionId::new(now, &*ctx.entropy);
     let fingerprint = keyring.fingerprint(new.secret);
-    let mut warnings = format::inspect(new.secret).map_err(Refusal::from)?;
+    let longest = ctx.settings.webhooks.scheme(&new.slot.source).longest_secret;
+    let mut warnings = format::inspect(new.secret, longest).map_err(Refusal::from)?;
     let others: Vec<SecretVersion> =
         secrets::list(tx).await?.into_iter().filter(|v| v.slot != *new.slot).collect();
     warnings.extend(plan::reuse_warning(&others, &fingerprint));

@@ -68,7 +68,7 @@ pub(crate) async fn stale_signal(
         subject: subject(ctx, source),
         headline,
         since,
-        next_steps: class.next_steps(source),
+        next_steps: class.next_steps(source, &ctx.settings.webhooks.scheme(source)),
         context,
         members,
     };
@@ -118,7 +118,7 @@ pub(crate) async fn compromised_signal(
             version.describe_state(at)
         ),
         since: version.usage.state_first_match_at.unwrap_or(at),
-        next_steps: Class::CompromisedSecret.next_steps(source),
+        next_steps: Class::CompromisedSecret.next_steps(source, &ctx.settings.webhooks.scheme(source)),
         context,
         members: vec![member(version, at)],
     };

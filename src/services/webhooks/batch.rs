@@ -93,6 +93,7 @@ async fn judge(ctx: &Context, tx: &mut Tx, items: &[Arc<Item>]) -> Result<Vec<Ju
                 OverduePolicy::Reject => Overdue::Reject,
             },
             store_ids: source.map_or(&[], |s| s.store_ids.as_slice()),
+            agents: &item.agents,
         };
         let disposition = dispose(&item.received, version.as_ref(), rules);
         if let Some(version) = &version
@@ -303,10 +304,10 @@ async fn store_refused(
         if all >= KEEP_ROWS {
             quarantine::drop_one(tx).await?;
         }
-        let (Check::Unmatched { signature } | Check::Matched { signature, .. }) = &received.check else {
+        let (Check::Unmatched { claim } | Check::Matched { claim, .. }) = &received.check else {
             continue;
         };
-        let plain = [&signature.0, item.body.as_slice()].concat();
+        let plain = [claim.to_text().as_bytes(), item.body.as_slice()].concat();
         let kept = Kept {
             delivery: received.id.clone(),
             source: received.source.clone(),

@@ -1,13 +1,14 @@
 //! The keys in memory: read from the store when its generation grew, asked at most once a few seconds and
 //! whenever a signature fits none.
 
+use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use crate::domain::clock::{SignedDuration, Timestamp};
 use crate::domain::delivery::EventHead;
 use crate::domain::ids::SecretVersionId;
 use crate::domain::secret::SecretVersion;
-use crate::domain::signature::{Signature, SigningKey, verify};
+use crate::domain::signature::{Claim, Scheme, SigningKey, verify};
 use crate::services::Context;
 use crate::services::secrets::{Keyring, Unsealable};
 use crate::store::{StoreError, secrets};
@@ -29,6 +30,8 @@ pub(super) struct KeySet {
     generation: i64,
     read_at: Timestamp,
     keys: Vec<(SecretVersion, SigningKey)>,
+    /// How each source that has a key signs.
+    schemes: HashMap<String, Scheme>,
 }
 
 impl KeySet {
@@ -37,17 +40,32 @@ impl KeySet {
         // The generation first: a change in between is seen by the next question.
         let generation = secrets::generation(&mut reader).await?;
         let mut keys = Vec::new();
+        let mut schemes = HashMap::new();
         for row in secrets::list_sealed(&mut reader).await? {
             let Some(sealed) = row.sealed else { continue };
             let secret = keyring.unseal(row.version.id.as_str(), &sealed)?;
-            let key = SigningKey::new(&secret).map_err(|_| Unsealable)?;
-            keys.push((row.version, key));
+            let source = &row.version.slot.source;
+            let scheme =
+                schemes.entry(source.clone()).or_insert_with(|| ctx.settings.webhooks.scheme(source));
+            match scheme.key(&secret) {
+                Ok(key) => keys.push((row.version, key)),
+                // The source was given another scheme since; its other secrets still count.
+                Err(error) => {
+                    let version = row.version.label();
+                    tracing::error!(source, version, error = %error, "a webhook secret cannot be used");
+                }
+            }
         }
-        Ok(Self { generation, read_at: ctx.now(), keys })
+        Ok(Self { generation, read_at: ctx.now(), keys, schemes })
     }
 
     pub fn all(&self) -> &[(SecretVersion, SigningKey)] {
         &self.keys
+    }
+
+    /// How a source signs that has a key here.
+    pub fn scheme(&self, source: &str) -> Option<&Scheme> {
+        self.schemes.get(source)
     }
 
     pub fn has_any(&self, source: &str) -> bool {
@@ -56,10 +74,11 @@ impl KeySet {
 
     /// The positions of the versions of `source` that verify `body`; `None` if there is none. All of the
     /// source are computed.
-    pub fn verify(&self, source: &str, body: &[u8], signature: &Signature) -> Option<Vec<usize>> {
+    pub fn verify(&self, source: &str, body: &[u8], claim: &Claim) -> Option<Vec<usize>> {
+        let scheme = self.schemes.get(source)?;
         let mine: Vec<usize> =
             (0..self.keys.len()).filter(|at| self.keys[*at].0.slot.source == source).collect();
-        let found = verify(body, signature, mine.iter().map(|at| &self.keys[*at].1));
+        let found = verify(scheme, body, claim, mine.iter().map(|at| &self.keys[*at].1));
         let found: Vec<usize> = found.into_iter().map(|at| mine[at]).collect();
         (!found.is_empty()).then_some(found)
     }

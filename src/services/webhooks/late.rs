@@ -3,10 +3,10 @@
 
 use super::keys::{KeySet, KeysError};
 use crate::domain::clock::Timestamp;
-use crate::domain::delivery::{EventHead, read_head};
+use crate::domain::delivery::{EventHead, read_event};
 use crate::domain::diagnosis::Class;
 use crate::domain::ids::{EventId, SecretVersionId};
-use crate::domain::signature::Signature;
+use crate::domain::signature::{Claim, digest};
 use crate::services::Context;
 use crate::services::secrets::Keyring;
 use crate::store::deliveries::NewEvent;
@@ -36,9 +36,16 @@ pub async fn verify_again(ctx: &Context, keyring: &Keyring) -> Result<u64, KeysE
     for source in sources {
         let kept = quarantine::list(&mut *ctx.db.reader().await?, source, AT_ONCE).await?;
         for kept in kept {
-            let Some((signature, body)) = open(keyring, &kept) else { continue };
-            let Some(matches) = keys.verify(source, &body, &signature) else { continue };
-            let Ok(head) = read_head(&body) else { continue };
+            let Some((claim, body)) = open(keyring, &kept) else { continue };
+            let (Some(matches), Some(scheme)) = (keys.verify(source, &body, &claim), keys.scheme(source))
+            else {
+                continue;
+            };
+            // What was held up on its way then is not fresher now.
+            if scheme.too_far_off(&claim, kept.received_at).is_some() {
+                continue;
+            }
+            let Ok(head) = read_event(scheme, &claim, &body, &digest(&body)) else { continue };
             if keys.any_live(&matches) {
                 let version = keys.choose(&matches, Some(&head));
                 found += u64::from(accept(ctx, keyring, &kept, &body, &head, &version).await?);
@@ -51,11 +58,11 @@ pub async fn verify_again(ctx: &Context, keyring: &Keyring) -> Result<u64, KeysE
     Ok(found)
 }
 
-/// The signature and the body of a kept request.
-pub(super) fn open(keyring: &Keyring, kept: &Kept) -> Option<(Signature, Vec<u8>)> {
+/// What the headers of a kept request claimed, and its body.
+pub(super) fn open(keyring: &Keyring, kept: &Kept) -> Option<(Claim, Vec<u8>)> {
     let plain = keyring.unseal(kept.delivery.as_str(), &kept.sealed).ok()?;
-    let (signature, body) = plain.split_first_chunk::<32>()?;
-    Some((Signature(*signature), body.to_vec()))
+    let (claim, body) = Claim::from_kept(&plain)?;
+    Some((claim, body.to_vec()))
 }
 
 /// One transaction: out of the quarantine, an event if it is new, the delivery marked late.

@@ -29,13 +29,14 @@ pub(super) async fn diagnose(ctx: &Context, keyring: &Keyring) -> Result<u64, Ke
 }
 
 fn find(keyring: &Keyring, keys: &KeySet, kept: &Kept) -> Option<Class> {
-    let (signature, body) = late::open(keyring, kept)?;
+    let (claim, body) = late::open(keyring, kept)?;
+    let scheme = keys.scheme(&kept.source)?;
     let candidates: Vec<Candidate<'_>> = keys
         .all()
         .iter()
         .map(|(version, key)| Candidate { key, own_source: version.slot.source == kept.source })
         .collect();
-    recompute(&body, &signature, &candidates)
+    recompute(scheme, &body, &claim, &candidates)
 }
 
 async fn write(ctx: &Context, kept: &Kept, found: Option<Class>) -> Result<(), StoreError> {

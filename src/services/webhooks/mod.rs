@@ -12,6 +12,7 @@ mod signals;
 mod upkeep;
 mod writer;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -25,9 +26,10 @@ pub use passing::{PassingError, pass_on, probe, replay};
 pub use upkeep::{forget, upkeep};
 
 use crate::domain::clock::Timestamp;
-use crate::domain::delivery::{Answer, Check, Received, read_head};
+use crate::domain::delivery::{Answer, Check, Received, read_event};
 use crate::domain::ids::DeliveryId;
-use crate::domain::signature::{self, HeaderProblem, parse_header};
+use crate::domain::signature::scheme::{Events, Text};
+use crate::domain::signature::{self, HeaderProblem, Headers, Scheme};
 use crate::services::Context;
 use crate::services::secrets::{Keyring, SharedKeyring};
 use crate::store::deliveries;
@@ -44,8 +46,8 @@ const REFUSALS_A_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("10 is not zero
 pub struct Request {
     pub source: String,
     pub body: Body,
-    /// The raw values of all signature headers.
-    pub signatures: Vec<Vec<u8>>,
+    /// The headers that [`Ingest::wanted`] names.
+    pub headers: Headers,
     pub user_agent: Option<String>,
     pub event_header: Option<String>,
     pub content_encoding: Option<String>,
@@ -68,9 +70,17 @@ struct Inner {
     ctx: Context,
     keyring: SharedKeyring,
     keys: KeyCache,
+    sources: HashMap<String, Source>,
     writer: writer::Writer,
     refusals: DefaultKeyedRateLimiter<IpAddr>,
     budget: Semaphore,
+}
+
+/// What never changes about a source while the program runs.
+struct Source {
+    scheme: Scheme,
+    wanted: Vec<Text>,
+    agents: Arc<[Text]>,
 }
 
 impl Ingest {
@@ -79,8 +89,15 @@ impl Ingest {
         let keyring = Arc::new(Keyring::new(&ctx.keys));
         let quota = Quota::per_second(REFUSALS_A_SECOND).allow_burst(REFUSALS_AT_ONCE);
         let writer = writer::Writer::start(ctx.clone(), Arc::clone(&keyring));
+        let names = ctx.settings.webhooks.sources.keys().map(String::as_str).chain(["lemonsqueezy"]);
+        let sources = names.map(|name| {
+            let scheme = ctx.settings.webhooks.scheme(name);
+            let (wanted, agents) = (scheme.wanted(), scheme.agents.clone().into());
+            (name.to_owned(), Source { scheme, wanted, agents })
+        });
         Self(Arc::new(Inner {
             keys: KeyCache::default(),
+            sources: sources.collect(),
             writer,
             refusals: DefaultKeyedRateLimiter::keyed(quota),
             budget: Semaphore::new(BODY_BUDGET / 1024),
@@ -94,16 +111,16 @@ impl Ingest {
         self.0.budget.try_acquire_many(kib).ok()
     }
 
-    /// Whether a source of this name takes deliveries.
-    pub fn knows(&self, source: &str) -> bool {
-        source == "lemonsqueezy" || self.0.ctx.settings.webhooks.sources.contains_key(source)
+    /// The headers to read of a request to this source; `None` where there is no such source.
+    pub fn wanted(&self, source: &str) -> Option<&[Text]> {
+        Some(&self.0.sources.get(source)?.wanted)
     }
 
     /// Verifies, records and says what to answer. Whatever is answered is in the store, except 429 and 503.
     pub async fn receive(&self, request: Request) -> Answer {
         let inner = &*self.0;
         let at = inner.ctx.now();
-        let (check, body) = match self.check(&request).await {
+        let (check, body, digest) = match self.check(&request, at).await {
             Ok(checked) => checked,
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "webhook secrets cannot be read");
@@ -113,8 +130,9 @@ impl Ingest {
         if refuses(&check) && inner.refusals.check_key(&request.sender).is_err() {
             return Answer::TooMany;
         }
-        let received = self.received(&request, check, &body, at);
-        inner.writer.record(received, body).await
+        let received = self.received(&request, check, digest, at);
+        let agents = inner.sources.get(&request.source).map_or_else(|| [].into(), |s| Arc::clone(&s.agents));
+        inner.writer.record(writer::Item { received, body, agents }).await
     }
 
     /// Forgets senders that have been silent; called now and then.
@@ -122,41 +140,58 @@ impl Ingest {
         self.0.refusals.retain_recent();
     }
 
-    async fn check(&self, request: &Request) -> Result<(Check, Vec<u8>), keys::KeysError> {
+    /// What the request proves, with its body and the body's digest.
+    async fn check(
+        &self,
+        request: &Request,
+        at: Timestamp,
+    ) -> Result<(Check, Vec<u8>, String), keys::KeysError> {
         let inner = &*self.0;
         let body = match &request.body {
             Body::Whole(body) => body.clone(),
-            Body::TooLarge { .. } => return Ok((Check::TooLarge, Vec::new())),
-            Body::TooSlow { .. } => return Ok((Check::TooSlow, Vec::new())),
+            Body::TooLarge { .. } => return Ok((Check::TooLarge, Vec::new(), signature::digest(b""))),
+            Body::TooSlow { .. } => return Ok((Check::TooSlow, Vec::new(), signature::digest(b""))),
         };
-        let signature = match parse_header(request.signatures.iter().map(Vec::as_slice)) {
-            Ok(signature) => signature,
-            Err(problem) => return Ok((Check::Header(problem), body)),
+        let digest = signature::digest(&body);
+        let Some(Source { scheme, .. }) = inner.sources.get(&request.source) else {
+            return Ok((Check::NoSecret, body, digest));
+        };
+        let claim = match scheme.read(&request.headers) {
+            Ok(claim) => claim,
+            Err(problem) => return Ok((Check::Header(problem), body, digest)),
         };
         let mut keys = inner.keys.get(&inner.ctx, &inner.keyring).await?;
-        let mut found = keys.verify(&request.source, &body, &signature);
+        let mut found = keys.verify(&request.source, &body, &claim);
         if found.is_none() {
             // A version added a moment ago in another process must not cost a delivery.
             let fresh = inner.keys.refresh(&inner.ctx, &inner.keyring, &keys).await?;
             if let Some(fresh) = fresh {
-                found = fresh.verify(&request.source, &body, &signature);
+                found = fresh.verify(&request.source, &body, &claim);
                 keys = fresh;
             } else if !keys.has_any(&request.source) {
-                return Ok((Check::NoSecret, body));
+                return Ok((Check::NoSecret, body, digest));
             }
         }
-        Ok(match found {
-            Some(matches) => {
-                let head = read_head(&body);
-                let version = keys.choose(&matches, head.as_ref().ok());
-                (Check::Matched { version, signature, head }, body)
-            }
-            None => (Check::Unmatched { signature }, body),
-        })
+        let check = match found {
+            Some(matches) => match scheme.too_far_off(&claim, at) {
+                Some(seconds) => Check::OffTime { seconds },
+                None => {
+                    let head = read_event(scheme, &claim, &body, &digest);
+                    let version = keys.choose(&matches, head.as_ref().ok());
+                    Check::Matched { version, claim, head }
+                }
+            },
+            None => Check::Unmatched { claim },
+        };
+        Ok((check, body, digest))
     }
 
-    fn received(&self, request: &Request, check: Check, body: &[u8], at: Timestamp) -> Received {
+    fn received(&self, request: &Request, check: Check, digest: String, at: Timestamp) -> Received {
         let inner = &*self.0;
+        let names_events = matches!(
+            inner.sources.get(&request.source),
+            Some(Source { scheme: Scheme { events: Events::LemonSqueezy, .. }, .. })
+        );
         let body_bytes = match &request.body {
             Body::Whole(body) => body.len() as u64,
             Body::TooLarge { read } | Body::TooSlow { read } => *read,
@@ -167,10 +202,11 @@ impl Ingest {
             at,
             sender: inner.keyring.fingerprint(request.sender.to_string().as_bytes()),
             user_agent: request.user_agent.as_deref().map(plain),
-            event_header: request.event_header.as_deref().map(plain),
+            // Only Lemon Squeezy sends the name that its body holds as well.
+            event_header: request.event_header.as_deref().filter(|_| names_events).map(plain),
             content_encoding: request.content_encoding.as_deref().map(plain),
             body_bytes,
-            body_digest: signature::digest(body),
+            body_digest: digest,
             check,
         }
     }
@@ -187,7 +223,7 @@ pub async fn body_of(ctx: &Context, id: &DeliveryId) -> Result<Option<Vec<u8>>, 
 fn refuses(check: &Check) -> bool {
     match check {
         Check::Matched { .. } | Check::NoSecret => false,
-        Check::Unmatched { .. } | Check::TooLarge | Check::TooSlow => true,
+        Check::Unmatched { .. } | Check::OffTime { .. } | Check::TooLarge | Check::TooSlow => true,
         Check::Header(HeaderProblem::Missing | HeaderProblem::Ambiguous | HeaderProblem::Malformed(_)) => {
             true
         }

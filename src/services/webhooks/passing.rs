@@ -70,7 +70,7 @@ async fn pass_one(ctx: &Context, keyring: &Keyring, keys: &KeySet, due: &Due) ->
     let sent = forward(Forward {
         url: &url,
         body: body.to_vec(),
-        signature: hex::encode(key.sign(&body)),
+        headers: signed(keys, &due.source, key, (due.delivery.as_str(), ctx.now()), &body),
         event_name: due.event_name.clone(),
         traceparent: traceparent(ctx),
         delivery: due.delivery.to_string(),
@@ -219,7 +219,8 @@ pub async fn probe(ctx: &Context, slot: &Slot, actor: &str) -> Result<Probed, Pa
     };
     let mut random = [0_u8; 32];
     ctx.entropy.fill(&mut random);
-    let garbage = SigningKey::new(&random).expect("32 bytes are not empty");
+    let scheme = ctx.settings.webhooks.scheme(&slot.source);
+    let garbage = SigningKey::with(scheme.algorithm, &random, &random).expect("32 bytes are not empty");
     let id = crate::domain::ids::uuid_v7(ctx.now(), &*ctx.entropy);
     let body = format!(
         r#"{{"meta":{{"test_mode":true,"event_name":"deploywatch_probe","webhook_id":"{id}"}},"data":{{"type":"deploywatch-probes","id":"1","attributes":{{}}}}}}"#
@@ -229,7 +230,7 @@ pub async fn probe(ctx: &Context, slot: &Slot, actor: &str) -> Result<Probed, Pa
         *answer = forward(Forward {
             url: &url,
             body: body.clone().into_bytes(),
-            signature: hex::encode(key.sign(body.as_bytes())),
+            headers: signed(&keys, &slot.source, key, ("probe", ctx.now()), body.as_bytes()),
             event_name: "deploywatch_probe".into(),
             traceparent: traceparent(ctx),
             delivery: "probe".into(),
@@ -241,6 +242,17 @@ pub async fn probe(ctx: &Context, slot: &Slot, actor: &str) -> Result<Probed, Pa
         secret_services::confirm_product(ctx, slot, ProofKind::Probe, actor).await?;
     }
     Ok(probed)
+}
+
+/// The headers with which the source's provider would send `body`, signed now.
+fn signed(
+    keys: &KeySet,
+    source: &str,
+    key: &SigningKey,
+    (id, now): (&str, Timestamp),
+    body: &[u8],
+) -> Vec<(String, String)> {
+    keys.scheme(source).map_or_else(Vec::new, |scheme| scheme.sign(key, id, now, body))
 }
 
 fn traceparent(ctx: &Context) -> String {

@@ -103,7 +103,7 @@ async fn failing_facts(
         subject: subject(ctx, source),
         headline,
         since: failing.since,
-        next_steps: class.next_steps(source),
+        next_steps: class.next_steps(source, &ctx.settings.webhooks.scheme(source)),
         context,
         members: Vec::new(),
     })
@@ -127,7 +127,7 @@ pub(super) async fn unparsable_signal(ctx: &Context, tx: &mut Tx, item: &Item) -
             item.received.body_bytes
         ),
         since: at,
-        next_steps: Class::Unparsable.next_steps(source),
+        next_steps: Class::Unparsable.next_steps(source, &ctx.settings.webhooks.scheme(source)),
         context: vec![("delivery".into(), item.received.id.to_string())],
         members: Vec::new(),
     };

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::batch;
 use crate::domain::delivery::{Answer, Received};
+use crate::domain::signature::scheme::Text;
 use crate::services::Context;
 use crate::services::secrets::SharedKeyring;
 use crate::store::StoreError;
@@ -21,6 +22,8 @@ const BATCH: usize = 256;
 pub(super) struct Item {
     pub received: Received,
     pub body: Vec<u8>,
+    /// How requests of this source's provider call themselves.
+    pub agents: Arc<[Text]>,
 }
 
 struct Waiting {
@@ -38,9 +41,9 @@ impl Writer {
     }
 
     /// Waits for the commit. A full queue, a failing store or a stopped writer all mean "not stored".
-    pub async fn record(&self, received: Received, body: Vec<u8>) -> Answer {
+    pub async fn record(&self, item: Item) -> Answer {
         let (answer, committed) = oneshot::channel();
-        let item = Arc::new(Item { received, body });
+        let item = Arc::new(item);
         if self.0.try_send(Waiting { item, answer }).is_err() {
             return Answer::Unavailable;
         }

@@ -13,6 +13,10 @@ use serde::Deserialize;
 
 use super::schema::SecretText;
 
+mod signature;
+
+pub use signature::{SchemeName, SignatureSettings};
+
 /// `[http]`: one port for the API, the webhooks and the pages.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -135,6 +139,11 @@ pub struct WebhookSource {
     /// The test mode's secret before the last rotation.
     #[schemars(with = "Option<SecretText>")]
     pub test_secret_previous: Option<SecretString>,
+    /// How it signs. Where absent: the scheme of the source's own name where there is one, else Lemon Squeezy's.
+    pub scheme: Option<SchemeName>,
+    /// What differs from the scheme.
+    #[serde(default)]
+    pub signature: SignatureSettings,
     /// Deliveries of other stores are flagged; all stores where empty.
     #[serde(default)]
     pub store_ids: Vec<u64>,

@@ -109,10 +109,7 @@ pub fn settings(store: &TestStore, secret: Option<&str>, previous: Option<&str>)
             environment: Some("acme-production".into()),
             secret: secret.map(Into::into),
             secret_previous: previous.map(Into::into),
-            test_secret: None,
-            test_secret_previous: None,
-            store_ids: Vec::new(),
-            product_url: None,
+            ..WebhookSource::default()
         },
     );
     settings
