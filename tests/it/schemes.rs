@@ -69,7 +69,7 @@ on_both_engines! {
             let good: Vec<&Delivery> = stored.iter().filter(|d| d.status == 200).collect();
             assert_eq!(good.len(), 2, "{name}");
             assert_eq!(good[0].event, good[1].event, "{name}: the second one is the same event");
-            assert!(good[0].duplicate && !good[1].duplicate, "{name}");
+            assert_eq!(good.iter().filter(|d| d.duplicate).count(), 1, "{name}");
             let named = good[0].event_name.as_deref();
             let expected = match name {
                 "stripe" | "paddle" | "vercel" | "standard_webhooks" => "invoice.paid",
