@@ -81,6 +81,9 @@ pub struct GateQuestion {
     pub deploy: Option<String>,
     pub stage: Option<crate::domain::check::Stage>,
     pub fail_on: Option<crate::domain::gate::FailOn>,
+    /// Asked by the next release, of this kind, about the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_of: Option<crate::domain::deploy::DeployKind>,
 }
 
 impl Client {
@@ -158,12 +161,15 @@ impl Client {
     pub async fn gate(&self, question: &GateQuestion, wait: u64) -> Result<GateView, ClientError> {
         let wait = format!("{wait}s");
         let (stage, fail_on) = (word(question.stage), word(question.fail_on));
+        let kind = word(question.previous_of);
         let query: Vec<(&str, &str)> = [
             ("environment", question.environment.as_deref()),
             ("version", question.version.as_deref()),
             ("deploy", question.deploy.as_deref()),
             ("stage", stage.as_deref()),
             ("fail_on", fail_on.as_deref()),
+            ("previous", kind.as_ref().map(|_| "true")),
+            ("kind", kind.as_deref()),
             ("wait", Some(wait.as_str())),
         ]
         .into_iter()

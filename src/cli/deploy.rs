@@ -121,10 +121,20 @@ struct AnnounceArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
+pub(super) enum Kind {
     Normal,
     Rollback,
     Config,
+}
+
+impl From<Kind> for DeployKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Normal => Self::Normal,
+            Kind::Rollback => Self::Rollback,
+            Kind::Config => Self::Config,
+        }
+    }
 }
 
 impl AnnounceArgs {
@@ -135,11 +145,7 @@ impl AnnounceArgs {
             environment: self.which.environment,
             version,
             commit: self.commit.or(run.commit),
-            kind: match self.kind {
-                Kind::Normal => DeployKind::Normal,
-                Kind::Rollback => DeployKind::Rollback,
-                Kind::Config => DeployKind::Config,
-            },
+            kind: self.kind.into(),
             actor: self.actor.or(run.actor),
             link: self.link.or(run.link),
             new: self.new,

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 
 use super::Output;
+use super::deploy::Kind;
 use super::gate_report;
 use super::remote::{RemoteArgs, failed};
 use crate::api::gate::GateView;
@@ -31,6 +32,12 @@ pub struct GateArgs {
     /// This deploy, by the identifier that `deploy start` printed
     #[arg(long, conflicts_with_all = ["environment", "version"])]
     deploy: Option<String>,
+    /// Ask about the last release before the next one starts: may it?
+    #[arg(long, conflicts_with_all = ["version", "deploy"])]
+    previous: bool,
+    /// The kind of the next release, with --previous; a rollback always goes
+    #[arg(long, value_enum, requires = "previous", default_value_t = Kind::Normal)]
+    kind: Kind,
     /// Wait so long for an answer: 10m
     #[arg(long, default_value = "0s", value_parser = length::parse)]
     wait: u32,
@@ -83,6 +90,7 @@ pub async fn run(args: GateArgs, out: &mut Output) -> anyhow::Result<u8> {
             StageArg::Smoke => Stage::Smoke,
             StageArg::Soak => Stage::Soak,
         }),
+        previous_of: args.previous.then(|| args.kind.into()),
         fail_on: Some(match args.fail_on {
             FailOnArg::Failure => FailOn::Failure,
             FailOnArg::Warning => FailOn::Warning,

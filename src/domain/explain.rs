@@ -30,6 +30,10 @@ pub fn explain(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, now:
     let place = format!("deploy {} in {}", deploy.label(), deploy.environment);
     let because = decision.reasons.first().map_or("", |reason| reason.message.as_str());
     match decision.answer {
+        // A go that does not depend on this deploy says what it depends on.
+        GateAnswer::Go if decision.effective.is_none() => {
+            vec![format!("GO: {because}; the last one was {place}: {}", verdict.state.as_str())]
+        }
         GateAnswer::Go => vec![format!("GO: {place} is good so far, {}", progress(deploy, verdict, now))],
         GateAnswer::Wait => {
             vec![format!("WAIT: {place}: {because}; {}", progress(deploy, verdict, now))]
@@ -51,7 +55,14 @@ pub fn explain(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, now:
 }
 
 fn stop(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, place: &str) -> Vec<String> {
-    let failing = failing(verdict);
+    let mut failing = failing(verdict);
+    let mut outcome = "has failed";
+    if failing.is_empty() {
+        // Stopped by a warning, since the caller asked for that.
+        failing =
+            verdict.checks.iter().filter(|c| c.last == Some(super::observation::Outcome::Warn)).collect();
+        outcome = "has a warning, which stops here";
+    }
     let Some(first) = failing.first() else {
         let because = decision.reasons.first().map_or("it was decided so", |reason| &reason.message);
         return vec![format!("STOP: {place}: {because}")];
@@ -71,7 +82,7 @@ fn stop(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, place: &str
         None => format!("roll {} back or fix forward", deploy.label()),
     };
     vec![
-        format!("STOP: {place} has failed: {} [{}]{more}", first.title, first.key),
+        format!("STOP: {place} {outcome}: {} [{}]{more}", first.title, first.key),
         format!("  value     {}{limit}", first.message),
         format!(
             "  baseline  {}",

@@ -140,6 +140,34 @@ pub fn decide(
     GateDecision { answer, effective: Some(effective), reasons }
 }
 
+/// What the next release is told about the one before it: the same, but that a release which was still clean
+/// when a newer one took over stands in nobody's way.
+pub fn decide_previous(
+    verdict: &Verdict,
+    decided: Option<&Override>,
+    policy: GatePolicy,
+    now: Timestamp,
+) -> GateDecision {
+    let mut decision = decide(verdict, decided, policy, now);
+    if decision.effective == Some(VerdictState::Superseded) {
+        let (answer, message) = if verdict.clean {
+            (GateAnswer::Go, "the last release was clean for as long as it was watched")
+        } else {
+            (GateAnswer::Inconclusive, "the last release was replaced before anything could be said about it")
+        };
+        decision.answer = answer;
+        decision.reasons = vec![Reason { code: "superseded".into(), check: None, message: message.into() }];
+    }
+    decision
+}
+
+/// A go that depends on nothing measured, with its reason: the way back is never barred, and before the first
+/// release there is nothing to ask about.
+pub fn unconditional(code: &str, message: &str) -> GateDecision {
+    let reason = Reason { code: code.into(), check: None, message: message.into() };
+    GateDecision { answer: GateAnswer::Go, effective: None, reasons: vec![reason] }
+}
+
 fn verifying(verdict: &Verdict, policy: GatePolicy) -> GateAnswer {
     let smoke = match verdict.smoke {
         VerdictState::Passed | VerdictState::PassedWithWarnings => GateAnswer::Go,

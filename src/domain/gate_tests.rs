@@ -53,6 +53,39 @@ fn every_state_has_its_answer() {
 }
 
 #[test]
+fn the_next_release_asks_about_the_last_one() {
+    let superseded = |clean| Verdict {
+        clean,
+        ..verdict(VerdictState::Superseded, VerdictState::Passed, Some(Provisional::Clean))
+    };
+    for (last, policy, expected) in [
+        (superseded(true), SMOKE, GateAnswer::Go),
+        (superseded(false), SMOKE, GateAnswer::Inconclusive),
+        (verdict(VerdictState::Failed, VerdictState::Failed, None), SMOKE, GateAnswer::Stop),
+        (verdict(VerdictState::Passed, VerdictState::Passed, None), SOAK, GateAnswer::Go),
+        (
+            verdict(VerdictState::Verifying, VerdictState::Passed, Some(Provisional::Clean)),
+            SMOKE,
+            GateAnswer::Go,
+        ),
+        (
+            verdict(VerdictState::Verifying, VerdictState::Passed, Some(Provisional::Clean)),
+            SOAK,
+            GateAnswer::Wait,
+        ),
+    ] {
+        let decision = decide_previous(&last, None, policy, at(0));
+        assert_eq!(decision.answer, expected, "{last:?} {policy:?}");
+        assert!(
+            decision.answer == GateAnswer::Stop
+                || decision.answer == GateAnswer::Go
+                || !decision.reasons.is_empty()
+        );
+    }
+    assert_eq!(unconditional("rollback", "why").answer, GateAnswer::Go);
+}
+
+#[test]
 fn exit_codes_and_statuses_are_those_that_ci_and_hooks_expect() {
     use GateAnswer::{Go, Gone, Inconclusive, Stop, Unknown, Wait};
     let table: Vec<(u8, u16)> = [Go, Stop, Inconclusive, Wait, Gone, Unknown]

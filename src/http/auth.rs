@@ -120,11 +120,12 @@ async fn admit(access: Access, request: &mut ServiceRequest) -> Result<Caller, A
 async fn identify(ctx: &Context, request: &ServiceRequest) -> Result<Option<Caller>, ApiError> {
     if let Some(value) = request.headers().get(header::AUTHORIZATION) {
         let text = value.to_str().unwrap_or_default();
-        let presented = match text.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => return Ok(None),
-        };
-        return Ok(access::authenticate(ctx, presented).await?.map(Caller::of_token));
+        let Some(presented) = presented(text) else { return Ok(None) };
+        // A browser sends a remembered password along whoever made it ask; a bearer it never sends by itself.
+        if peer::is_cross_site(request.request()) && !text.to_ascii_lowercase().starts_with("bearer ") {
+            return Ok(None);
+        }
+        return Ok(access::authenticate(ctx, &presented).await?.map(Caller::of_token));
     }
     if let Some(cookie) = request.cookie(COOKIE) {
         let found = access::session(ctx, cookie.value()).await?;
@@ -135,6 +136,22 @@ async fn identify(ctx: &Context, request: &ServiceRequest) -> Result<Option<Call
     }
     let local = peer::is_local(request.request()) && !peer::is_cross_site(request.request());
     Ok((local && !access::any_token(ctx).await?).then(Caller::local))
+}
+
+/// The token in an `Authorization` header: as a bearer, or as the password of HTTP Basic for systems that can
+/// say nothing but `https://user:password@host/` (Flagger's hooks).
+pub(super) fn presented(authorization: &str) -> Option<String> {
+    use base64::Engine as _;
+    let (scheme, rest) = authorization.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let bytes = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok()?;
+    let pair = String::from_utf8(bytes).ok()?;
+    Some(pair.split_once(':')?.1.to_owned())
 }
 
 fn unauthenticated(request: &ServiceRequest) -> &'static str {

@@ -199,12 +199,11 @@ pub async fn get(
     query: web::Query<GetQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let id = DeployId::from_text(id.into_inner());
-    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let known = known.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
+    let known = known_etag(&request);
     let deadline = tokio::time::Instant::now() + wait(query.wait.as_deref())?;
     loop {
         let row = verification::get(&ctx, &id).await?;
-        let etag = etag(&row);
+        let etag = etag(&row, ctx.now());
         let same = known.as_ref() == Some(&etag);
         let over = tokio::time::Instant::now() >= deadline || stopping.is_cancelled();
         if !same {
@@ -214,11 +213,22 @@ pub async fn get(
         if over {
             return Ok(HttpResponse::NotModified().insert_header((header::ETAG, quoted(&etag))).finish());
         }
-        let next = deadline.min(tokio::time::Instant::now() + LOOK_EVERY);
-        tokio::select! {
-            () = tokio::time::sleep_until(next) => {}
-            () = stopping.cancelled() => {}
-        }
+        pause(deadline, &stopping).await;
+    }
+}
+
+/// What the caller has seen before, from `If-None-Match`.
+pub(super) fn known_etag(request: &HttpRequest) -> Option<String> {
+    let known = request.headers().get(header::IF_NONE_MATCH)?.to_str().ok()?;
+    Some(known.trim_start_matches("W/").trim_matches('"').to_owned())
+}
+
+/// Until the next look, the deadline or the stop, whichever comes first.
+pub(super) async fn pause(deadline: tokio::time::Instant, stopping: &CancellationToken) {
+    let next = deadline.min(tokio::time::Instant::now() + LOOK_EVERY);
+    tokio::select! {
+        () = tokio::time::sleep_until(next) => {}
+        () = stopping.cancelled() => {}
     }
 }
 
@@ -278,7 +288,7 @@ pub(super) fn view(ctx: &Context, row: &DeployRow, detail: Detail) -> DeployView
         checks: if detail == Detail::Whole { verdict.checks.clone() } else { Vec::new() },
         superseded_by,
         cancel_reason,
-        etag: etag(row),
+        etag: etag(row, now),
     }
 }
 
@@ -324,11 +334,13 @@ fn started_view(ctx: &Context, started: &Started) -> DeployView {
     view
 }
 
-fn etag(row: &DeployRow) -> String {
-    format!("{}-{}", row.verdict_at.as_microsecond(), row.deploy.state.as_str())
+/// The effective verdict is part of it: an override that runs out is a change too.
+fn etag(row: &DeployRow, now: Timestamp) -> String {
+    let effective = effective(&row.verdict, row.decided.as_ref(), now);
+    format!("{}-{}-{}", row.verdict_at.as_microsecond(), row.deploy.state.as_str(), effective.as_str())
 }
 
-fn quoted(etag: &str) -> String {
+pub(super) fn quoted(etag: &str) -> String {
     format!("\"{etag}\"")
 }
 

@@ -64,6 +64,16 @@ pub fn table() -> Vec<Route> {
         route("GET", "/api/v1/environments/{environment}/gate/rollback", With(Scope::Gate), || {
             web::get().to(gate::rollback)
         }),
+        // Flagger asks by POST.
+        route("POST", "/api/v1/environments/{environment}/gate", With(Scope::Gate), || {
+            web::post().to(gate::of_environment)
+        }),
+        route("POST", "/api/v1/environments/{environment}/gate/rollback", With(Scope::Gate), || {
+            web::post().to(gate::rollback)
+        }),
+        route("GET", "/api/v1/environments/{environment}/verdict", With(Scope::Gate), || {
+            web::get().to(gate::verdict)
+        }),
         route("GET", "/api/v1/deliveries", With(Scope::Read), || web::get().to(deliveries::list)),
         route("GET", "/api/v1/deliveries/{id}", With(Scope::Read), || web::get().to(deliveries::show)),
         route("GET", "/api/v1/secrets", With(Scope::Read), || web::get().to(secrets::list)),

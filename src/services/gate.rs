@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::gate::{GateAnswer, GateDecision, GatePolicy, decide};
+use crate::domain::deploy::DeployKind;
+use crate::domain::gate::{GateAnswer, GateDecision, GatePolicy, decide, decide_previous, unconditional};
 use crate::domain::ids::DeployId;
 use crate::domain::verdict::Reason;
 use crate::services::Context;
@@ -22,6 +23,11 @@ pub enum Question {
         version: String,
     },
     Deploy(DeployId),
+    /// Asked by the next release: the newest whose window was opened. What kind the next one is decides too.
+    Previous {
+        environment: String,
+        next: DeployKind,
+    },
 }
 
 /// A decision with the deploy it speaks of; none where nothing was announced.
@@ -47,11 +53,21 @@ pub async fn ask(ctx: &Context, question: &Question, policy: GatePolicy) -> Resu
             deploys::get_version(&mut c, environment, version).await?
         }
         Question::Deploy(id) => deploys::get_deploy(&mut c, id).await?,
+        Question::Previous { environment, .. } => deploys::get_last_finished(&mut c, environment).await?,
     };
     let at = ctx.now();
-    let decision = match &row {
-        Some(row) => decide(&row.verdict, row.decided.as_ref(), policy, at),
-        None => unknown(question),
+    let decision = match (question, &row) {
+        (Question::Previous { next: DeployKind::Rollback, .. }, _) => {
+            unconditional("rollback", "a rollback always goes, whatever the last release came to")
+        }
+        (Question::Previous { .. }, Some(row)) => {
+            decide_previous(&row.verdict, row.decided.as_ref(), policy, at)
+        }
+        (Question::Previous { .. }, None) => {
+            unconditional("first_deploy", "nothing was released before, so nothing stands in the way")
+        }
+        (_, Some(row)) => decide(&row.verdict, row.decided.as_ref(), policy, at),
+        (_, None) => unknown(question),
     };
     Ok(Answered { decision, row, at })
 }
@@ -75,7 +91,9 @@ pub async fn ask_waiting(
 
 fn unknown(question: &Question) -> GateDecision {
     let message = match question {
-        Question::Newest { environment } => format!("no deploy was announced in {environment} yet"),
+        Question::Newest { environment } | Question::Previous { environment, .. } => {
+            format!("no deploy was announced in {environment} yet")
+        }
         Question::Version { environment, version } => {
             format!("no deploy of version {version} was announced in {environment}")
         }
