@@ -5,3 +5,4 @@ pub mod gate;
 pub mod incidents;
 pub mod length;
 pub mod problem;
+pub mod triggers;

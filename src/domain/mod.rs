@@ -37,6 +37,9 @@ pub mod secret;
 pub mod signature;
 pub mod source_health;
 
+pub mod answer;
+pub mod trigger;
+
 pub mod access;
 #[cfg(test)]
 pub mod fixtures;

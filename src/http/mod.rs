@@ -18,6 +18,7 @@ pub mod routes;
 mod secrets;
 pub mod server;
 mod session;
+mod triggers;
 mod webhooks;
 
 pub use auth::Caller;

@@ -6,7 +6,8 @@ use actix_web::web;
 pub use crate::domain::access::Scope;
 
 use super::{
-    dashboard, deliveries, deploys, gate, health, inbox, incidents, metrics, secrets, session, webhooks,
+    dashboard, deliveries, deploys, gate, health, inbox, incidents, metrics, secrets, session, triggers,
+    webhooks,
 };
 
 /// Who may use a route. The default is nobody.
@@ -105,6 +106,11 @@ pub fn table() -> Vec<Route> {
         route("GET", "/inbox", With(Scope::Read), || web::get().to(inbox::list)),
         route("GET", "/inbox/{id}", With(Scope::Read), || web::get().to(inbox::mail)),
         route("GET", "/inbox/{id}/html", With(Scope::Read), || web::get().to(inbox::html)),
+        route("GET", "/api/v1/triggers", With(Scope::Read), || web::get().to(triggers::list)),
+        route("GET", "/api/v1/deploys/{id}/answers", With(Scope::Read), || {
+            web::get().to(triggers::answers_of)
+        }),
+        route("POST", "/triggers/{name}", Public, || web::post().to(triggers::take)),
         route("POST", "/webhooks/{source}", Public, || web::post().to(webhooks::receive)),
     ]
 }

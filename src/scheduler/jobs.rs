@@ -2,7 +2,9 @@
 
 use std::pin::Pin;
 
-use crate::services::{Context, alerting, outbox, retention, secrets, verification, webhooks};
+use crate::services::{
+    Context, alerting, answers, outbox, retention, secrets, triggers, verification, webhooks,
+};
 
 /// What a job says of one activation, for logs and metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,16 @@ pub fn table() -> Vec<Job> {
             name: "verification",
             every: 1,
             run: |ctx| Box::pin(async move { report(verification::run_due(&ctx).await) }),
+        },
+        Job {
+            name: triggers::JOB,
+            every: 2,
+            run: |ctx| Box::pin(async move { report(triggers::run_due(&ctx).await) }),
+        },
+        Job {
+            name: answers::JOB,
+            every: 2,
+            run: |ctx| Box::pin(async move { report(answers::send_due(&ctx).await) }),
         },
         Job {
             name: "secrets",

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod alerting;
+pub mod answers;
 pub mod context;
 pub mod gate;
 pub mod idempotency;
@@ -11,6 +12,7 @@ pub mod retention;
 pub mod secrets;
 pub mod suites;
 pub mod targets;
+pub mod triggers;
 pub mod verification;
 pub mod webhooks;
 

@@ -3,7 +3,7 @@
 
 use crate::domain::clock::SignedDuration;
 use crate::services::Context;
-use crate::store::{StoreError, retention};
+use crate::store::{StoreError, answers, retention, triggers};
 
 /// A client repeats a request within minutes; a day is generous.
 const ANSWERS_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -29,6 +29,8 @@ pub async fn forget(ctx: &Context) -> Result<u64, StoreError> {
     gone += retention::forget_baselines(&mut tx, before).await?;
     gone += retention::forget_reports(&mut tx, before).await?;
     gone += retention::forget_requests(&mut tx, now - ANSWERS_FOR, now).await?;
+    gone += triggers::forget(&mut tx, before).await?;
+    gone += answers::forget_questions(&mut tx, before).await?;
     tx.commit().await?;
     Ok(gone)
 }

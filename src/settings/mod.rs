@@ -33,6 +33,9 @@ pub struct Settings {
     pub email: Email,
     pub alerts: Alerts,
     pub telemetry: Telemetry,
+    /// Who tells us of releases, by the name in the route `/triggers/NAME`.
+    #[serde(default)]
+    pub triggers: BTreeMap<String, Trigger>,
     /// What is watched, by name: `acme-production`.
     #[serde(default)]
     pub environments: BTreeMap<String, Environment>,

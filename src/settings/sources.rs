@@ -125,7 +125,7 @@ pub fn from_environment(env: &BTreeMap<String, String>, known: &[Entry]) -> Vec<
 /// Where in a path stands a name of the user's choice.
 fn name_position(path: &[String]) -> Option<usize> {
     match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["environments", _, ..] => Some(1),
+        ["environments" | "triggers", _, ..] => Some(1),
         ["webhooks", "sources", _, ..] => Some(2),
         _ => None,
     }

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::load::{Origins, Purpose};
 use super::*;
+use crate::domain::trigger::Provider;
 
 /// The longest stop that process managers wait for, with a margin.
 const LONGEST_STOP: u64 = 25;
@@ -41,6 +42,7 @@ pub(super) fn check(
     store(settings, report);
     environments(settings, report);
     sources(settings, report, warnings);
+    triggers(settings, report);
     email(settings, purpose, report);
     if settings.telemetry.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
         report.problem("telemetry.log", "must be tracing directives, such as info,deploywatch=debug");
@@ -214,6 +216,69 @@ fn sources(settings: &Settings, report: &mut Report<'_>, warnings: &mut Vec<Stri
                 &format!("is missing; say which one of {} it is", known.join(", ")),
             ),
             _ => {}
+        }
+    }
+}
+
+fn triggers(settings: &Settings, report: &mut Report<'_>) {
+    for (name, trigger) in &settings.triggers {
+        let at = |field: &str| format!("triggers.{name}.{field}");
+        let Some(provider) = trigger.provider_of(name) else {
+            report.problem(
+                &at("provider"),
+                "is missing; say whose webhooks these are: github, vercel or generic",
+            );
+            continue;
+        };
+        if trigger.secret.is_none() && (provider != Provider::Generic || trigger.secret_previous.is_some()) {
+            let says =
+                "is missing; without it anybody could announce a release, so give the webhook's secret";
+            report.problem(&at("secret"), says);
+        }
+        for (field, secret) in [("secret", &trigger.secret), ("secret_previous", &trigger.secret_previous)] {
+            let short = secret.as_ref().is_some_and(|s| s.expose_secret().chars().count() < SHORTEST_SECRET);
+            if short {
+                report.problem(&at(field), "is shorter than 6 characters, which is easily guessed");
+            }
+        }
+        for (theirs, ours) in trigger.names() {
+            match ours {
+                Some(ours) if !theirs.is_empty() && settings.environments.contains_key(ours) => {}
+                Some(ours) => {
+                    report.problem(
+                        &at("environments"),
+                        &format!("names {ours:?}, which is not an environment"),
+                    );
+                }
+                None => report.problem(
+                    &at("environments"),
+                    &format!("has {theirs:?} without its environment; write \"{theirs}=ENVIRONMENT\""),
+                ),
+            }
+        }
+        if trigger.environments.is_empty() && settings.environments.len() > 1 && provider != Provider::Generic
+        {
+            let says = "is empty and there are several environments; write \"Production=ENVIRONMENT\"";
+            report.problem(&at("environments"), says);
+        }
+        for repository in trigger.repositories.iter().filter(|repository| repository.split('/').count() != 2)
+        {
+            report.problem(&at("repositories"), &format!("has {repository:?}, which is not OWNER/NAME"));
+        }
+        match (&trigger.app_id, &trigger.private_key) {
+            (Some(_), None) => {
+                report.problem(&at("app_id"), "is given without private_key, the App's own key")
+            }
+            (None, Some(_)) => report.problem(&at("private_key"), "is given without app_id, whose key it is"),
+            (Some(_), Some(key)) if !key.expose_secret().contains("PRIVATE KEY-----") => report.problem(
+                &at("private_key"),
+                "is not a key in PEM; use the file that GitHub made, by private_key_file",
+            ),
+            _ => {}
+        }
+        let local = |url: &url::Url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        if trigger.api_url.as_ref().is_some_and(|url| url.scheme() != "https" && !local(url)) {
+            report.problem(&at("api_url"), "must be https, or the token would travel in the clear");
         }
     }
 }

@@ -9,6 +9,7 @@ mod core;
 pub mod dialect;
 pub mod migrate;
 
+pub mod answers;
 pub mod audit;
 pub mod baselines;
 pub mod deliveries;
@@ -28,6 +29,7 @@ pub mod scans;
 pub mod secrets;
 pub mod sessions;
 pub mod tokens;
+pub mod triggers;
 
 pub use self::core::{Db, Engine, StoreError, Tx};
 

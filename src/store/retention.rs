@@ -24,6 +24,8 @@ pub async fn forget_deploy(c: &mut AnyConnection, before: Timestamp) -> Result<u
         "DELETE FROM observations WHERE deploy_id = $1",
         "DELETE FROM check_states WHERE deploy_id = $1",
         "DELETE FROM scans WHERE deploy_id = $1",
+        "DELETE FROM answer_attempts WHERE answer_id IN (SELECT id FROM answers WHERE deploy_id = $1)",
+        "DELETE FROM answers WHERE deploy_id = $1",
         "DELETE FROM deploys WHERE id = $1",
     ] {
         gone += sqlx::query(sql).bind(&id).execute(&mut *c).await?.rows_affected();

@@ -8,7 +8,9 @@ const DOCS: &str = include_str!("../../docs/API.md");
 
 /// What programs use; pages and forms are for people with a browser.
 fn is_for_programs(path: &str) -> bool {
-    ["/api/", "/webhooks/", "/livez", "/readyz", "/metrics"].iter().any(|prefix| path.starts_with(prefix))
+    ["/api/", "/webhooks/", "/triggers/", "/livez", "/readyz", "/metrics"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
 }
 
 /// `METHOD path` of everything in backquotes in the first cell of a table, without its query.

@@ -208,7 +208,8 @@ fn struct_defaults_and_example_list_the_same_settings() {
         if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
             section = name
                 .replace("environments.acme-production", "environments.*")
-                .replace("sources.lemonsqueezy", "sources.*");
+                .replace("sources.lemonsqueezy", "sources.*")
+                .replace("triggers.github", "triggers.*");
         } else if let Some((field, _)) = line.split_once(" = ")
             && field.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         {
@@ -234,6 +235,7 @@ fn struct_defaults_and_example_list_the_same_settings() {
             .enumerate()
             .map(|(i, part)| match part.as_str() {
                 "*" if field.path[i - 1] == "environments" => "acme-production".to_owned(),
+                "*" if field.path[i - 1] == "triggers" => "github".to_owned(),
                 "*" => "lemonsqueezy".to_owned(),
                 other => other.to_owned(),
             })

@@ -10,7 +10,7 @@ use crate::domain::deploy::{Deploy, DeployState, Override};
 use crate::domain::ids::{BaselineId, DeployId};
 use crate::domain::incident::{DedupKey, IncidentKind, Signal};
 use crate::domain::verdict::{Provisional, Verdict, VerdictState, fold};
-use crate::services::{Context, alerting};
+use crate::services::{Context, alerting, answers};
 use crate::store::audit::{self, AuditEntry};
 use crate::store::{StoreError, Tx, baselines, deploys, deploys::DeployRow, observations};
 
@@ -84,6 +84,7 @@ async fn finish_in(ctx: &Context, tx: &mut Tx, mut row: DeployRow) -> Result<Dep
         return Err(VerificationError::State("the deploy changed meanwhile; look at it again".into()));
     }
     observations::put_states(tx, &row.deploy.id, &watched.states.iter().collect::<Vec<_>>()).await?;
+    answers::changed(ctx, tx, &row.deploy).await?;
     Ok(row)
 }
 
@@ -161,6 +162,7 @@ async fn end(
         return Err(VerificationError::State("the deploy changed meanwhile; look at it again".into()));
     }
     alerting::record(ctx, tx, &signals).await?;
+    answers::changed(ctx, tx, &row.deploy).await?;
     Ok(row)
 }
 
@@ -241,6 +243,7 @@ pub async fn decide_by_hand(
     }
     let detail = serde_json::to_value(&decided).unwrap_or_default();
     record(ctx, &mut tx, &decided.actor, "deploy.override", id, detail).await?;
+    answers::changed(ctx, &mut tx, &row.deploy).await?;
     tx.commit().await.map_err(StoreError::from)?;
     (row.verdict_at, row.decided) = (decided.at, Some(decided));
     Ok(row)

@@ -18,8 +18,8 @@ use crate::domain::deploy::{Deploy, DeployState};
 use crate::domain::ids::{BaselineId, DeployId};
 use crate::domain::measurement::Measurement;
 use crate::domain::verdict::fold;
-use crate::services::Context;
 use crate::services::targets::{Probe, Reading};
+use crate::services::{Context, answers};
 use crate::store::{StoreError, Tx, baselines, deploys, deploys::DeployRow};
 use crate::target::Params;
 
@@ -95,6 +95,7 @@ pub(super) async fn announce_in(
             "the same deploy is being announced elsewhere; try again".into(),
         ));
     }
+    answers::announced(ctx, tx, &row.deploy).await?;
     Ok((row, true))
 }
 

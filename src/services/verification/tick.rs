@@ -22,7 +22,7 @@ use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measurement, Un
 use crate::domain::observation::{Observation, Outcome};
 use crate::domain::verdict::{Provisional, VerdictState, fold, short_for_downtime, stage_over};
 use crate::services::targets::{Probe, Reading};
-use crate::services::{Context, alerting};
+use crate::services::{Context, alerting, answers};
 use crate::store::deploys::{DeployRow, TickRecord};
 use crate::store::observations::Recorded;
 use crate::store::scans::ScanRow;
@@ -348,6 +348,9 @@ impl Tick {
             }
         }
         alerting::record(ctx, &mut tx, &told).await?;
+        if changed || before.reasons.first() != verdict.reasons.first() {
+            answers::changed(ctx, &mut tx, &self.row.deploy).await?;
+        }
         tx.commit().await.map_err(StoreError::from)?;
         seen.iter().for_each(|observation| ctx.metrics.observation(observation.outcome.as_str()));
         if before.state != verdict.state {

@@ -14,8 +14,10 @@ use serde::Deserialize;
 use super::schema::SecretText;
 
 mod signature;
+mod triggers;
 
 pub use signature::{SchemeName, SignatureSettings};
+pub use triggers::Trigger;
 
 /// `[http]`: one port for the API, the webhooks and the pages.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
