@@ -72,10 +72,16 @@ pub async fn verdict(
     loop {
         let view = verdict_view(&ctx, &ask(&ctx, &question, policy).await?);
         let tag = (header::ETAG, quoted(&view.etag));
-        if known.as_ref() != Some(&view.etag) {
+        let over = tokio::time::Instant::now() >= deadline || stopping.is_cancelled();
+        // Without an ETag it is an answer that is waited for, with one it is another answer.
+        let news = match &known {
+            Some(known) => *known != view.etag,
+            None => over || view.answer != GateAnswer::Wait,
+        };
+        if news {
             return Ok(HttpResponse::Ok().insert_header(tag).json(view));
         }
-        if tokio::time::Instant::now() >= deadline || stopping.is_cancelled() {
+        if over {
             return Ok(HttpResponse::NotModified().insert_header(tag).finish());
         }
         pause(deadline, &stopping).await;

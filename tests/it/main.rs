@@ -8,6 +8,7 @@ mod alerts;
 mod api_docs;
 mod check_cli;
 mod demo;
+mod deploy_folders;
 mod gate_forms;
 mod harness;
 mod init;
