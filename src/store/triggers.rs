@@ -92,6 +92,21 @@ pub async fn claim(
     row.as_ref().map(|row| Ok(EventClaim { stored: read(row)?, lease: lease.to_owned() })).transpose()
 }
 
+/// Prolongs a claim; false when another process has taken it over.
+pub async fn renew(
+    c: &mut AnyConnection,
+    claim: &EventClaim,
+    lease_until: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE trigger_events SET lease_until = $3 WHERE id = $1 AND lease = $2")
+        .bind(&claim.stored.event.id)
+        .bind(&claim.lease)
+        .bind(to_micros(lease_until))
+        .execute(c)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Ends a request with what came of it. `false`: the lease was lost.
 pub async fn finish(
     c: &mut AnyConnection,

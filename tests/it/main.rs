@@ -26,6 +26,7 @@ mod settings;
 mod store_core;
 mod suite_kinds;
 mod telemetry;
+mod trigger_crash;
 mod triggers;
 mod verification;
 mod webhook_crash;

@@ -1,6 +1,8 @@
 //! Carrying out what triggers asked for. Every step is one that may be repeated, so that a process that dies
 //! in the middle costs only the time until another one takes over.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
@@ -14,8 +16,9 @@ use crate::services::{Context, answers};
 use crate::store::triggers::{self, EventClaim, TriggerEvent};
 use crate::store::{StoreError, Tx, deploys};
 
-/// Longer than a baseline may take, the wait for an older scan included.
-const LEASE: SignedDuration = SignedDuration::from_secs(180);
+/// A claim ends this long after its last renewal, so that another process takes over within half a minute.
+const LEASE: SignedDuration = SignedDuration::from_secs(20);
+const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// Carried out at the same time; those of one version wait for each other.
 const PARALLEL: usize = 4;
 /// Of one activation; the next one continues.
@@ -54,6 +57,22 @@ async fn claim(ctx: &Context) -> Result<Option<EventClaim>, StoreError> {
     Ok(claim)
 }
 
+/// Renews the claim for as long as it is ours. These are real seconds: a baseline takes as many.
+async fn lost(ctx: &Context, claim: &EventClaim) {
+    loop {
+        tokio::time::sleep(RENEW_EVERY).await;
+        let renewed = async {
+            let mut tx = ctx.db.begin().await?;
+            let ours = triggers::renew(&mut tx, claim, ctx.now() + LEASE).await?;
+            tx.commit().await?;
+            Ok::<_, StoreError>(ours)
+        };
+        if matches!(renewed.await, Ok(false)) {
+            return;
+        }
+    }
+}
+
 /// What one try came to.
 enum Outcome {
     Over { said: String, deploy: Option<DeployId> },
@@ -62,7 +81,14 @@ enum Outcome {
 
 async fn carry_out(ctx: &Context, claim: EventClaim) -> Result<(), StoreError> {
     let event = &claim.stored.event;
-    let outcome = match act(ctx, event).await {
+    let acted = tokio::select! {
+        acted = act(ctx, event) => acted,
+        () = lost(ctx, &claim) => {
+            tracing::warn!(trigger = %event.id, "the claim was taken over");
+            return Ok(());
+        }
+    };
+    let outcome = match acted {
         Ok(outcome) => outcome,
         Err(VerificationError::Store(error)) => return Err(error),
         // What is wrong with the request or with where a deploy stands does not get better by itself.
