@@ -161,6 +161,23 @@ impl Github {
         self.call(Method::POST, url, &token, &body).await.map(drop)
     }
 
+    /// Who we are to GitHub; an error says why it does not know us.
+    pub async fn who_am_i(&self, now: Timestamp) -> Result<String, CallError> {
+        match &self.credentials {
+            Credentials::App(key) => {
+                let url = self.api.url(&["app"]);
+                let app = self.api.send(self.api.request(Method::GET, url, &key.jwt(now))).await?;
+                let name = app["slug"].as_str().unwrap_or("without a name").to_owned();
+                Ok(format!("the App {name} makes check runs and answers rules"))
+            }
+            Credentials::Token(token) => {
+                let url = self.api.url(&["rate_limit"]);
+                self.api.send(self.api.request(Method::GET, url, token)).await?;
+                Ok("the token is known; it makes commit statuses, not check runs".into())
+            }
+        }
+    }
+
     async fn call(
         &self,
         method: Method,

@@ -73,6 +73,13 @@ impl Vercel {
         Ok(id)
     }
 
+    /// Who we are to Vercel; an error says why it does not know us.
+    pub async fn who_am_i(&self) -> Result<String, CallError> {
+        let user = self.call(Method::GET, &["v2", "user"], None, None).await?;
+        let name = user["user"]["username"].as_str().unwrap_or("somebody without a name");
+        Ok(format!("the token is {name}'s"))
+    }
+
     /// The run of our check on this deployment. Vercel makes one by itself for a check that the project had
     /// before; else, and after a try whose answer was lost, it is found here or made.
     async fn run_of(&self, run: &Run<'_>) -> Result<String, CallError> {

@@ -11,7 +11,7 @@ use super::Output;
 use super::common::SettingsArgs;
 use crate::app::{self, Parts};
 use crate::services::targets::{Probe, Reading};
-use crate::services::{Context, access};
+use crate::services::{Context, access, answers};
 use crate::settings::{EmailTransport, Purpose, Settings, address};
 
 #[derive(Debug, Args)]
@@ -55,6 +55,9 @@ pub async fn run(args: DoctorArgs, out: &mut Output) -> anyhow::Result<u8> {
             findings.push(guarded(&ctx).await);
             for name in settings.environments.keys() {
                 findings.push(target(&ctx, name).await);
+            }
+            for name in settings.triggers.keys() {
+                findings.extend(provider(&ctx, name).await);
             }
             ctx.db.close().await;
         }
@@ -117,6 +120,15 @@ async fn target(ctx: &Context, name: &str) -> Finding {
         }
     };
     Finding::new(what, result)
+}
+
+/// Asks a provider who we are to it, where there is something to answer it with.
+async fn provider(ctx: &Context, name: &str) -> Option<Finding> {
+    let trigger = ctx.settings.triggers.get(name).filter(|trigger| trigger.can_answer())?;
+    let result = answers::try_credentials(ctx, trigger, trigger.provider_of(name)?).await;
+    let result =
+        result.map_err(|error| format!("{error}; check what triggers.{name} answers with, and api_url"));
+    Some(Finding::new(format!("trigger {name}"), result))
 }
 
 /// Connects and reads the greeting; nothing is sent.

@@ -19,9 +19,6 @@ use crate::store::answers::StoredAnswer;
 use crate::store::triggers::StoredEvent;
 use crate::store::{answers, triggers};
 
-/// GitHub's largest deployment events are some 50 KiB.
-const BODY_BYTES: usize = 1 << 20;
-const BODY_WITHIN: Duration = Duration::from_secs(10);
 const LISTED: i64 = 100;
 
 /// Takes a provider's request. 202: stored and about to be carried out; 200: nothing to do.
@@ -31,10 +28,13 @@ pub async fn take(
     source: web::Path<String>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body = read(payload).await?;
+    // Nobody fills our memory for a name that does not exist.
+    let Some(trigger) = ctx.settings.triggers.get(source.as_str()) else {
+        return Err(TriggerError::Unknown.into());
+    };
+    let body = read(&ctx, payload).await?;
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let provider =
-        ctx.settings.triggers.get(source.as_str()).and_then(|trigger| trigger.provider_of(&source));
+    let provider = trigger.provider_of(&source);
     let (signature, delivery) = match provider {
         Some(Provider::Vercel) => (text("x-vercel-signature"), None),
         Some(Provider::Generic) => (text("x-deploywatch-signature"), None),
@@ -42,22 +42,21 @@ pub async fn take(
     };
     let vouched = match text(header::AUTHORIZATION.as_str()) {
         Some(value) if provider == Some(Provider::Generic) && signature.is_none() => {
-            vouched(&ctx, value).await?
+            is_vouched(&ctx, value).await?
         }
-        _ => None,
+        _ => false,
     };
-    let received = receive(
-        &ctx,
-        &Request {
-            source: &source,
-            signature,
-            event: text("x-github-event"),
-            delivery,
-            vouched,
-            body: &body,
-        },
-    )
-    .await?;
+    let event = text("x-github-event");
+    let received =
+        receive(&ctx, &Request { source: &source, signature, event, delivery, vouched, body: &body }).await;
+    let outcome = match &received {
+        Ok(Received::Accepted { .. }) => "accepted",
+        Ok(Received::Duplicate) => "duplicate",
+        Ok(Received::Ignored(_)) => "ignored",
+        Err(_) => "refused",
+    };
+    ctx.metrics.trigger(&source, outcome);
+    let received = received?;
     Ok(match received {
         Received::Accepted { action, environment, version } => HttpResponse::Accepted().json(
             json!({ "status": "accepted", "action": action, "environment": environment, "version": version }),
@@ -67,24 +66,29 @@ pub async fn take(
     })
 }
 
-async fn read(payload: web::Payload) -> Result<web::Bytes, ApiError> {
-    match tokio::time::timeout(BODY_WITHIN, payload.to_bytes_limited(BODY_BYTES)).await {
+/// The limits of webhooks hold here too.
+async fn read(ctx: &Context, payload: web::Payload) -> Result<web::Bytes, ApiError> {
+    let limits = &ctx.settings.webhooks;
+    let reading = payload.to_bytes_limited(limits.max_body_bytes);
+    match tokio::time::timeout(Duration::from_secs(limits.body_seconds), reading).await {
         Ok(Ok(Ok(body))) => Ok(body),
         Ok(Ok(Err(_))) => Err(ApiError::new(Code::InvalidRequest, "the body broke off")),
-        Ok(Err(_)) => Err(ApiError::new(Code::PayloadTooLarge, "a trigger's body has at most 1 MiB")),
-        Err(_) => Err(ApiError::new(Code::RequestTimeout, "the body did not arrive within 10 seconds")),
+        Ok(Err(_)) => {
+            Err(ApiError::new(Code::PayloadTooLarge, "the body is larger than webhooks.max_body_bytes"))
+        }
+        Err(_) => Err(ApiError::new(Code::RequestTimeout, "the body did not arrive in time")),
     }
 }
 
-/// Who sends it, where one of our tokens that may deploy says so.
-async fn vouched(ctx: &Context, authorization: &str) -> Result<Option<String>, ApiError> {
-    let Some(presented) = auth::presented(authorization) else { return Ok(None) };
-    let Some(grant) = access::authenticate(ctx, &presented).await? else { return Ok(None) };
+/// Whether one of our tokens that may deploy stands behind the request.
+async fn is_vouched(ctx: &Context, authorization: &str) -> Result<bool, ApiError> {
+    let Some(presented) = auth::presented(authorization) else { return Ok(false) };
+    let Some(grant) = access::authenticate(ctx, &presented).await? else { return Ok(false) };
     if !grant.scopes.allow(Scope::Deploy) {
         let detail = format!("the token has the scopes \"{}\" and this needs deploy", grant.scopes);
         return Err(ApiError::new(Code::Forbidden, detail));
     }
-    Ok(Some(grant.name))
+    Ok(true)
 }
 
 impl From<TriggerError> for ApiError {

@@ -201,6 +201,7 @@ async fn tell(ctx: &Context, clients: &mut Clients, claim: &AnswerClaim) -> Resu
             let next_at = wait.map(|wait| now + wait);
             answers::fail(&mut tx, claim, stored.remote_id.as_deref(), next_at, &error.text).await?;
             let given_up = next_at.is_none();
+            ctx.metrics.answer(channel, if given_up { "dead" } else { "retry" });
             tracing::warn!(answer = %stored.row.id, channel, failure = %error.text, given_up, "a verdict was not taken");
         }
     }
@@ -210,6 +211,7 @@ async fn tell(ctx: &Context, clients: &mut Clients, claim: &AnswerClaim) -> Resu
     }
     tx.commit().await?;
     if done.is_ok() && !unchanged {
+        ctx.metrics.answer(channel, "told");
         tracing::info!(answer = %stored.row.id, channel, said = message.word(), "a verdict was told");
     }
     Ok(done.is_ok())
@@ -355,6 +357,19 @@ async fn send_github(
         }
         // The address decides what the message is, so no other pair exists.
         _ => Ok(None),
+    }
+}
+
+/// Tries what a trigger answers with, and says who we are there.
+pub async fn try_credentials(
+    ctx: &Context,
+    trigger: &Trigger,
+    provider: Provider,
+) -> Result<String, CallError> {
+    match provider {
+        Provider::Github => github(trigger)?.who_am_i(ctx.now()).await,
+        Provider::Vercel => vercel(trigger)?.who_am_i().await,
+        Provider::Generic => Ok("it is listened to and never answered".into()),
     }
 }
 

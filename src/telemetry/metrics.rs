@@ -24,6 +24,8 @@ struct Inner {
     observations: Counter<u64>,
     verdicts: Counter<u64>,
     deliveries: Counter<u64>,
+    triggers: Counter<u64>,
+    answers: Counter<u64>,
     mails: Counter<u64>,
     alert_seconds: Histogram<f64>,
     waiting: Gauge<u64>,
@@ -70,6 +72,14 @@ impl Metrics {
             observations: counter("deploywatch_observations", "Observations, by outcome"),
             verdicts: counter("deploywatch_verdicts", "Verdict changes, by the new verdict"),
             deliveries: counter("deploywatch_webhook_deliveries", "Webhook requests, by source and answer"),
+            triggers: counter(
+                "deploywatch_triggers",
+                "Requests that tell of releases, by trigger and outcome",
+            ),
+            answers: counter(
+                "deploywatch_answers",
+                "Attempts to show a verdict elsewhere, by channel and outcome",
+            ),
             mails: counter("deploywatch_mails", "Attempts to send a mail, by outcome"),
             alert_seconds: seconds(
                 "deploywatch_alert_delay",
@@ -103,6 +113,17 @@ impl Metrics {
             [KeyValue::new("environment", environment.to_owned()), KeyValue::new("outcome", outcome)];
         self.0.scans.add(1, &labels);
         self.0.scan_seconds.record(took.as_secs_f64(), &labels[..1]);
+    }
+
+    /// A request of the trigger `source`, which is configured: `accepted`, `duplicate`, `ignored`, `refused`.
+    pub fn trigger(&self, source: &str, outcome: &'static str) {
+        let labels = [KeyValue::new("trigger", source.to_owned()), KeyValue::new("outcome", outcome)];
+        self.0.triggers.add(1, &labels);
+    }
+
+    /// A try at showing a verdict: `told`, `retry` or `dead`.
+    pub fn answer(&self, channel: &'static str, outcome: &'static str) {
+        self.0.answers.add(1, &[KeyValue::new("channel", channel), KeyValue::new("outcome", outcome)]);
     }
 
     /// One observation: `pass`, `warn`, `fail`, `error`, `no_data`, `missed`, `skipped`.

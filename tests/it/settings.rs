@@ -196,6 +196,35 @@ fn a_file_that_cannot_be_read_or_parsed_is_named_with_its_line() {
     assert!(found[0].starts_with("/nowhere/deploywatch.toml: the settings file cannot be read"), "{found:?}");
 }
 
+#[test]
+fn a_trigger_that_anybody_could_pull_or_that_means_nothing_is_refused() {
+    let environments = [
+        ("DEPLOYWATCH__ENVIRONMENTS__ONE__DATABASE_URL", "postgres://db.invalid/one"),
+        ("DEPLOYWATCH__ENVIRONMENTS__TWO__DATABASE_URL", "postgres://db.invalid/two"),
+    ];
+    for (variable, value, expected) in [
+        ("DEPLOYWATCH__TRIGGERS__GITHUB__REPOSITORIES", "acme/shop", "triggers.github.secret is missing"),
+        ("DEPLOYWATCH__TRIGGERS__SHOP__SECRET", "long enough", "triggers.shop.provider is missing"),
+        ("DEPLOYWATCH__TRIGGERS__GITHUB__SECRET", "abc", "is shorter than 6 characters"),
+        ("DEPLOYWATCH__TRIGGERS__GITHUB__SECRET", "long enough", "triggers.github.environments is empty"),
+        ("DEPLOYWATCH__TRIGGERS__GITHUB__ENVIRONMENTS", "Production=three", "which is not an environment"),
+        ("DEPLOYWATCH__TRIGGERS__GITHUB__ENVIRONMENTS", "Production", "write \"Production=ENVIRONMENT\""),
+        ("DEPLOYWATCH__TRIGGERS__GITHUB__REPOSITORIES", "shop", "which is not OWNER/NAME"),
+        ("DEPLOYWATCH__TRIGGERS__GITHUB__APP_ID", "1", "is given without private_key"),
+        ("DEPLOYWATCH__TRIGGERS__GITHUB__API_URL", "http://github.example.com", "must be https"),
+    ] {
+        let all: Vec<(&str, &str)> = environments.into_iter().chain([(variable, value)]).collect();
+        let found = problems(&inputs(&all), Purpose::Command);
+        assert!(found.iter().any(|problem| problem.contains(expected)), "{variable}={value}: {found:?}");
+    }
+    let good = [
+        ("DEPLOYWATCH__TRIGGERS__GITHUB__SECRET", "long enough"),
+        ("DEPLOYWATCH__TRIGGERS__GITHUB__ENVIRONMENTS", "Production=one,Staging=two"),
+    ];
+    let all: Vec<(&str, &str)> = environments.into_iter().chain(good).collect();
+    assert_eq!(loaded(&all).settings.triggers["github"].environments.len(), 2);
+}
+
 /// The struct, `default.toml` and `.env.example` list the same settings, commented ones included.
 #[test]
 fn struct_defaults_and_example_list_the_same_settings() {

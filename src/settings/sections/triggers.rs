@@ -76,6 +76,10 @@ impl Trigger {
         known: &BTreeMap<String, Environment>,
     ) -> Option<String> {
         if !self.environments.is_empty() {
+            // Our own JSON may leave it out where only one is meant.
+            if let ([_], [""]) = (self.environments.as_slice(), theirs) {
+                return self.names().find_map(|(_, ours)| ours.map(str::to_owned));
+            }
             let same = |name: &str| theirs.iter().any(|theirs| theirs.eq_ignore_ascii_case(name));
             return self.names().find(|(name, _)| same(name)).and_then(|(_, ours)| ours.map(str::to_owned));
         }
