@@ -14,7 +14,7 @@ pub struct IncidentView {
     /// The deploy's id for checks, the source's name for webhooks, else empty.
     pub scope: String,
     pub kind: String,
-    /// open, acknowledged or resolved
+    /// open, acknowledged, resolved or superseded
     pub state: String,
     pub severity: Severity,
     pub subject: String,
@@ -32,6 +32,12 @@ pub struct IncidentView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snoozed_until: Option<String>,
     pub reopened: u32,
+    /// It comes and goes, since then; told once and held open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flapping_since: Option<String>,
+    /// When the second step was told, since nobody had acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalated_at: Option<String>,
     pub next_steps: Vec<String>,
     pub members: Vec<MemberView>,
 }
@@ -77,6 +83,9 @@ impl IncidentView {
             IncidentState::Open => (None, None, None),
             IncidentState::Acknowledged { by, .. } => (Some(by.clone()), None, None),
             IncidentState::Resolved { at, note } => (None, Some(rfc3339(*at)), Some(note.clone())),
+            IncidentState::Superseded { at, by } => {
+                (None, Some(rfc3339(*at)), Some(format!("superseded by deploy {by}")))
+            }
         };
         Self {
             id: incident.id.to_string(),
@@ -95,6 +104,8 @@ impl IncidentView {
             resolution,
             snoozed_until: incident.snoozed_until.map(rfc3339),
             reopened: incident.reopened,
+            flapping_since: incident.told.flaps.since().map(rfc3339),
+            escalated_at: incident.told.escalated_at.map(rfc3339),
             next_steps: facts.next_steps.clone(),
             members: facts.members.iter().map(member).collect(),
         }

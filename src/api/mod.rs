@@ -4,5 +4,7 @@ pub mod deploys;
 pub mod gate;
 pub mod incidents;
 pub mod length;
+pub mod oncall;
+pub mod outbox;
 pub mod problem;
 pub mod triggers;

@@ -17,6 +17,8 @@ mod gate_report;
 mod incident;
 mod init;
 mod notify;
+mod oncall;
+mod outbox;
 pub mod output;
 mod remote;
 mod report;
@@ -63,6 +65,10 @@ enum Command {
     Incident(incident::IncidentArgs),
     /// Send a test mail
     Notify(notify::NotifyArgs),
+    /// Show who is on call, now and next, and let somebody stand in
+    Oncall(oncall::OncallArgs),
+    /// Look at what waits to be sent, and send again what was given up
+    Outbox(outbox::OutboxArgs),
     /// Look at the mails that would be sent
     Email(email::EmailArgs),
     /// Print the JSON Schema of a check suite
@@ -109,6 +115,8 @@ async fn dispatch(command: Command, out: &mut Output) -> ExitCode {
         Command::Token(args) => token::run(args, out).await,
         Command::Incident(args) => incident::run(args, out).await,
         Command::Notify(args) => notify::run(args, out).await,
+        Command::Oncall(args) => oncall::run(args, out).await,
+        Command::Outbox(args) => outbox::run(args, out).await,
         Command::Email(args) => email::run(args, out).await,
         Command::Schema => {
             out.line(crate::suite::json_schema().trim_end());

@@ -114,6 +114,7 @@ fn settings(wish: &Wish, folder: &Path, product: &Product) -> anyhow::Result<Set
             recipients: vec!["oncall@agentzero.example".to_owned()],
             row_security: RowSecurity::Off,
             ca_file: None,
+            oncall: Default::default(),
         },
     );
     settings.webhooks.sources.insert(

@@ -7,6 +7,7 @@ use super::check_state::TargetHealth;
 use super::clock::{SignedDuration, Timestamp, humane, rfc3339};
 use super::deploy::{Deploy, DeployState};
 use super::incident::{DedupKey, Facts, IncidentKind, Member, Signal};
+use super::observation::Outcome;
 use super::verdict::{CheckStanding, Verdict, VerdictState};
 use super::wording::{number, quantity};
 
@@ -16,9 +17,20 @@ use super::wording::{number, quantity};
 pub struct Announced {
     /// Breached and not recovered, by key.
     pub breached: Vec<CheckKey>,
+    /// Of those, the ones whose last run passed: they are on their way to recovery, or come and go.
+    pub passing: Vec<CheckKey>,
     pub cannot_check: bool,
+    /// What nobody can know of, while the target cannot be measured.
+    pub gap: Option<Gap>,
     /// The report at the window's end is out.
     pub reported: bool,
+}
+
+/// A time without any measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    pub since: Timestamp,
+    pub scans: u32,
 }
 
 /// How a watch ended, for the note that resolves its incidents.
@@ -37,10 +49,16 @@ pub fn signals(
     before: &Announced,
     now: Timestamp,
 ) -> (Vec<Signal>, Announced) {
-    let failing = failing(verdict);
+    let failing: Vec<&CheckStanding> =
+        failing(verdict).into_iter().filter(|check| has_settled(deploy, check, now)).collect();
+    let passes = |check: &&&CheckStanding| matches!(check.last, Some(Outcome::Pass | Outcome::Warn));
+    let unknown = target.cannot_check();
+    let gap = Gap { since: target.since.unwrap_or(now), scans: target.unmeasured };
     let after = Announced {
         breached: failing.iter().map(|check| check.key.clone()).collect(),
-        cannot_check: target.cannot_check(),
+        passing: failing.iter().filter(passes).map(|check| check.key.clone()).collect(),
+        cannot_check: unknown,
+        gap: unknown.then_some(gap),
         reported: before.reported,
     };
     let mut signals = Vec::new();
@@ -52,13 +70,15 @@ pub fn signals(
         } else {
             Signal::Firing { key, at: now, facts: checks_failed(deploy, verdict, &failing, now) }
         });
+    } else if after.passing != before.passing {
+        signals.push(Signal::Wavered { key: key(deploy, IncidentKind::ChecksFailed), at: now });
     }
     if after.cannot_check != before.cannot_check {
         let key = key(deploy, IncidentKind::CannotCheck);
         signals.push(if after.cannot_check {
             Signal::Firing { key, at: now, facts: cannot_check(deploy, target, now) }
         } else {
-            Signal::Cleared { key, at: now, note: "the database can be measured again".into() }
+            Signal::Cleared { key, at: now, note: measured_again(before.gap, now) }
         });
     }
     (signals, after)
@@ -72,23 +92,28 @@ pub fn at_end(
     end: &End,
     now: Timestamp,
 ) -> (Vec<Signal>, Announced) {
-    let note = match end {
-        End::WindowClosed => "the window is over".to_owned(),
-        End::SupersededBy(version) => format!("superseded by deploy {version}"),
-        End::Cancelled(reason) => format!("the deploy was cancelled: {reason}"),
+    let over = |kind| {
+        let (key, at) = (key(deploy, kind), now);
+        match end {
+            End::WindowClosed => Signal::Cleared { key, at, note: "the window is over".to_owned() },
+            End::SupersededBy(version) => Signal::Superseded { key, at, by: version.clone() },
+            End::Cancelled(reason) => {
+                Signal::Cleared { key, at, note: format!("the deploy was cancelled: {reason}") }
+            }
+        }
     };
     let mut signals = Vec::new();
     let mut after = Announced { reported: true, ..before.clone() };
     // What still fails at the end of a window stays open: nothing has shown that it is over.
     if !before.breached.is_empty() && *end != End::WindowClosed {
-        let key = key(deploy, IncidentKind::ChecksFailed);
-        signals.push(Signal::Cleared { key, at: now, note: note.clone() });
+        signals.push(over(IncidentKind::ChecksFailed));
         after.breached.clear();
+        after.passing.clear();
     }
     if before.cannot_check {
-        let key = key(deploy, IncidentKind::CannotCheck);
-        signals.push(Signal::Cleared { key, at: now, note });
+        signals.push(over(IncidentKind::CannotCheck));
         after.cannot_check = false;
+        after.gap = None;
     }
     if !before.reported && !matches!(end, End::Cancelled(_)) {
         signals.push(Signal::Report {
@@ -117,6 +142,25 @@ fn failing(verdict: &Verdict) -> Vec<&CheckStanding> {
         .collect();
     failing.sort_by(|a, b| (a.severity, &a.key).cmp(&(b.severity, &b.key)));
     failing
+}
+
+/// A check may be given time to settle after a deploy: until then it is shown and nobody is told.
+fn has_settled(deploy: &Deploy, check: &CheckStanding, now: Timestamp) -> bool {
+    let settle = SignedDuration::from_secs(check.settle.into());
+    deploy.finished_at.is_none_or(|from| now.duration_since(from) >= settle)
+}
+
+/// What the hole in the record means for whoever reads that it is over.
+fn measured_again(gap: Option<Gap>, now: Timestamp) -> String {
+    let Some(gap) = gap else { return "the database can be measured again".into() };
+    format!(
+        "the database can be measured again; the gap: nothing is known of the {} from {} to {}, {} scans in a row \
+         brought nothing",
+        humane(now.duration_since(gap.since)),
+        rfc3339(gap.since),
+        rfc3339(now),
+        gap.scans
+    )
 }
 
 fn key(deploy: &Deploy, kind: IncidentKind) -> DedupKey {
@@ -298,9 +342,10 @@ fn member(check: &CheckStanding, since: Timestamp) -> Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::check::CheckPolicy;
     use crate::domain::check_state::{CheckState, replay};
     use crate::domain::fixtures::{at, check, deploy, plan, seen};
-    use crate::domain::observation::{Observation, Outcome};
+    use crate::domain::observation::Observation;
     use crate::domain::verdict::{Assessed, fold};
 
     fn told(observations: &[Observation], before: &Announced) -> (Vec<Signal>, Announced) {
@@ -334,6 +379,57 @@ mod tests {
         let [Signal::Cleared { note, .. }] = cleared.as_slice() else { panic!("{cleared:?}") };
         assert!(note.contains("the verdict stays failed"), "{note}");
         assert_eq!(after, Announced::default());
+    }
+
+    #[test]
+    fn a_check_that_has_not_settled_is_not_told() {
+        let deploy = deploy(plan());
+        let check = CheckPolicy { settle: 900, ..check("orders.freshness") };
+        let mut history = Vec::new();
+        let mut before = Announced::default();
+        for (t, told) in [(300, false), (600, false), (870, false), (900, true)] {
+            history.push(seen("orders.freshness", at(t), Outcome::Fail));
+            let state = replay(&check, &plan(), &history);
+            let checks = [Assessed { policy: &check, state: &state }];
+            let verdict = fold(&deploy, &checks, &TargetHealth::default(), at(t));
+            let (signals, after) = signals(&deploy, &verdict, &TargetHealth::default(), &before, at(t));
+            assert_eq!(!signals.is_empty(), told, "{t}: {signals:?}");
+            before = after;
+        }
+    }
+
+    #[test]
+    fn a_breached_check_that_passes_for_a_moment_wavers() {
+        let mut history: Vec<Observation> =
+            [300, 600].map(|t| seen("users.not_null.email", at(t), Outcome::Fail)).into();
+        let (_, mut before) = told(&history, &Announced::default());
+        for (t, outcome) in [(900, Outcome::Pass), (1200, Outcome::Fail), (1500, Outcome::Pass)] {
+            history.push(seen("users.not_null.email", at(t), outcome));
+            let (signals, after) = told(&history, &before);
+            assert!(matches!(signals.as_slice(), [Signal::Wavered { .. }]), "{signals:?}");
+            before = after;
+        }
+    }
+
+    #[test]
+    fn the_end_of_an_outage_tells_the_gap() {
+        let (deploy, check) = (deploy(plan()), check("a"));
+        let state = replay(&check, &plan(), &[]);
+        let checks = [Assessed { policy: &check, state: &state }];
+        let mut target = TargetHealth::default();
+        let mut before = Announced::default();
+        for t in [600, 900, 1200] {
+            target.observe(at(t), &[seen("a", at(t), Outcome::Error)]);
+            let verdict = fold(&deploy, &checks, &target, at(t));
+            before = signals(&deploy, &verdict, &target, &before, at(t)).1;
+        }
+        assert_eq!(before.gap, Some(Gap { since: at(600), scans: 3 }));
+        let target = TargetHealth::default();
+        let verdict = fold(&deploy, &checks, &target, at(1500));
+        let (signals, after) = signals(&deploy, &verdict, &target, &before, at(1500));
+        let [Signal::Cleared { note, .. }] = signals.as_slice() else { panic!("{signals:?}") };
+        assert!(note.contains("15 min") && note.contains("3 scans"), "{note}");
+        assert_eq!(after.gap, None);
     }
 
     #[test]

@@ -108,8 +108,10 @@ pub struct CheckPolicy {
     pub timeout: u32,
     pub warn: Option<Threshold>,
     pub fail: Option<Threshold>,
-    /// Consecutive fails until breached.
+    /// Fails until breached: in a row, or of the last `fail_within` runs where that is more.
     pub fail_after: u32,
+    #[serde(default)]
+    pub fail_within: u32,
     /// Consecutive passes until recovered.
     pub recover_after: u32,
     /// Breached when more than this many slots failed in all; `None` is unlimited.
@@ -126,6 +128,9 @@ pub struct CheckPolicy {
     pub min_baseline: f64,
     /// SHA-256 (hex) of what is measured and held against what; a changed one makes a baseline unusable.
     pub definition_hash: String,
+    /// Within this many seconds after a deploy a failure is shown and nobody is told.
+    #[serde(default)]
+    pub settle: u32,
     pub owner: Option<String>,
     pub runbook: Option<String>,
     pub tags: Vec<String>,
@@ -152,6 +157,7 @@ impl CheckPolicy {
             warn: None,
             fail: None,
             fail_after: 2,
+            fail_within: 0,
             recover_after: 2,
             failure_budget: None,
             min_coverage: 0.8,
@@ -161,6 +167,7 @@ impl CheckPolicy {
             baseline: BaselineMode::PreDeploy,
             min_baseline: 100.0,
             definition_hash: String::new(),
+            settle: 0,
             owner: None,
             runbook: None,
             tags: Vec::new(),

@@ -26,6 +26,9 @@ pub struct CheckState {
     pub runs: u32,
     pub fails_total: u32,
     pub fails_consecutive: u32,
+    /// The last 32 conclusive samples, the newest in the lowest bit, 1 for a fail; begun anew at a recovery.
+    #[serde(default)]
+    pub recent: u32,
     pub passes_consecutive: u32,
     pub errors_consecutive: u32,
     pub inconclusive_total: u32,
@@ -105,6 +108,7 @@ impl CheckState {
             runs: 0,
             fails_total: 0,
             fails_consecutive: 0,
+            recent: 0,
             passes_consecutive: 0,
             errors_consecutive: 0,
             inconclusive_total: 0,
@@ -194,10 +198,14 @@ impl CheckState {
         self.measured();
         self.fails_consecutive = 0;
         self.passes_consecutive += 1;
+        self.recent <<= 1;
         if self.breached_at.is_none() {
-            self.first_failed_at = None;
+            if self.fails_of_the_last(check.fail_within) == 0 {
+                self.first_failed_at = None;
+            }
         } else if self.recovered_at.is_none() && self.passes_consecutive >= check.recover_after.max(1) {
             self.recovered_at = Some(seen.observed_at);
+            self.recent = 0;
         }
     }
 
@@ -211,12 +219,15 @@ impl CheckState {
         }
         self.fails_total += 1;
         self.fails_consecutive += 1;
+        self.recent = self.recent << 1 | 1;
         if self.breached_at.is_none() || self.recovered_at.is_some() {
             if self.fails_consecutive == 1 && self.breached_at.is_none() {
-                self.first_failed_at = Some(seen.observed_at);
+                self.first_failed_at = self.first_failed_at.or(Some(seen.observed_at));
             }
             let over_budget = check.failure_budget.is_some_and(|budget| self.fails_total > budget);
-            if self.fails_consecutive >= check.fail_after.max(1) || over_budget {
+            let enough = self.fails_consecutive >= check.fail_after.max(1)
+                || self.fails_of_the_last(check.fail_within) >= check.fail_after.max(1);
+            if enough || over_budget {
                 self.breached_at = self.breached_at.or(Some(seen.observed_at));
                 self.breached_in = self.breached_in.or(Some(slot.stage));
                 self.first_failed_at = self.first_failed_at.or(Some(seen.observed_at));
@@ -225,6 +236,11 @@ impl CheckState {
                 self.plan_extra(slot, seen.observed_at + seconds(plan.confirm_after.into()));
             }
         }
+    }
+
+    fn fails_of_the_last(&self, runs: u32) -> u32 {
+        let mask = 1_u32.checked_shl(runs).map_or(u32::MAX, |bit| bit - 1);
+        (self.recent & mask).count_ones()
     }
 
     fn errored(&mut self, check: &CheckPolicy, slot: Slot, seen: &Observation) {
@@ -311,4 +327,53 @@ impl TargetHealth {
 
 fn seconds(n: i64) -> SignedDuration {
     SignedDuration::from_secs(n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixtures::{at, check, plan, seen};
+
+    /// The minute of the breach, of a run every five minutes: `f` fails, `.` passes.
+    fn breached(fail_after: u32, fail_within: u32, runs: &str) -> Option<i64> {
+        let check = CheckPolicy { fail_after, fail_within, ..check("a") };
+        let outcome = |c| if c == 'f' { Outcome::Fail } else { Outcome::Pass };
+        let slots = (2..).map(|n| at(n * 300));
+        let history: Vec<Observation> =
+            runs.chars().zip(slots).map(|(c, slot)| seen("a", slot, outcome(c))).collect();
+        let state = replay(&check, &plan(), &history);
+        state.breached_at.map(|when| when.duration_since(at(0)).as_mins())
+    }
+
+    #[test]
+    fn n_of_m_runs_breach_where_as_many_in_a_row_do_not() {
+        for (fail_after, fail_within, runs, minute) in [
+            (2, 0, "f.f.f.f.", None),
+            (2, 3, "f.f.....", Some(20)),
+            (2, 3, "f..f..f.", None),
+            (3, 5, "ff..f...", Some(30)),
+            (3, 5, "ff...f..", None),
+            (2, 3, "ff......", Some(15)),
+            (1, 3, "...f....", Some(25)),
+            (32, 32, "ffffffff", None),
+        ] {
+            assert_eq!(
+                breached(fail_after, fail_within, runs),
+                minute,
+                "{fail_after} of {fail_within}: {runs}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_recovery_begins_the_count_anew() {
+        let check = CheckPolicy { fail_after: 2, fail_within: 5, ..check("a") };
+        let mut state = CheckState::new(&check, &plan());
+        for (n, fails) in [true, true, false, false, true].into_iter().enumerate() {
+            let slot = at(600 + 300 * i64::try_from(n).unwrap());
+            let outcome = if fails { Outcome::Fail } else { Outcome::Pass };
+            state.observe(&check, &plan(), &seen("a", slot, outcome));
+        }
+        assert!(!state.is_breached(), "one fail after a recovery is one of five");
+    }
 }

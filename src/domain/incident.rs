@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Severity;
 use super::clock::{SignedDuration, Timestamp};
+use super::flaps::{Flaps, WINDOW};
 use super::ids::IncidentId;
 use super::notification::Notice;
 
@@ -78,8 +79,12 @@ pub struct DedupKey {
 pub enum Signal {
     /// The problem is there. `members` is the *whole* current set, not a difference.
     Firing { key: DedupKey, at: Timestamp, facts: Facts },
-    /// The problem is gone. `note` says how: recovered by itself, accepted, superseded by, window closed.
+    /// The problem is gone. `note` says how: recovered by itself, accepted, window closed.
     Cleared { key: DedupKey, at: Timestamp, note: String },
+    /// The problem went or came back for a moment without changing what is known of it.
+    Wavered { key: DedupKey, at: Timestamp },
+    /// A newer deploy, named `by`, took over: what still fails is its to tell.
+    Superseded { key: DedupKey, at: Timestamp, by: String },
     /// Not a problem: a report that a window closed (PASSED 24h, SUPERSEDED, INCONCLUSIVE), sent once for each
     /// (environment, scope).
     Report { environment: String, scope: String, at: Timestamp, facts: Facts },
@@ -139,22 +144,39 @@ pub struct Incident {
     pub told: Told,
 }
 
-/// What on-call knows of an incident: the mails that were written for it, sent or not.
+/// What on-call knows of an incident: the mails that were written for it, sent or not; and what they wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Told {
     /// Keys of the members that the last mail listed; `None` while no mail of this opening was written.
     pub members: Option<BTreeSet<String>>,
+    /// When this opening was told first.
+    pub first_at: Option<Timestamp>,
     pub last_at: Option<Timestamp>,
     pub reminders: u32,
+    /// When the second step was told, since nobody had acknowledged.
+    pub escalated_at: Option<Timestamp>,
+    /// It looks as if it were over; told once that has lasted.
+    pub ending: Option<Ending>,
+    #[serde(flatten)]
+    pub flaps: Flaps,
 }
 
-/// Where an incident stands. `Resolved` is not final within the re-open time.
+/// Since when, and how, an incident seems to be over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    pub at: Timestamp,
+    pub note: String,
+}
+
+/// Where an incident stands. `Resolved` is not final within the re-open time, `Superseded` is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum IncidentState {
     Open,
     Acknowledged { at: Timestamp, by: String },
     Resolved { at: Timestamp, note: String },
+    Superseded { at: Timestamp, by: String },
 }
 
 impl IncidentState {
@@ -163,11 +185,13 @@ impl IncidentState {
             Self::Open => "open",
             Self::Acknowledged { .. } => "acknowledged",
             Self::Resolved { .. } => "resolved",
+            Self::Superseded { .. } => "superseded",
         }
     }
 
+    /// Nothing of it is open any more.
     pub fn is_resolved(&self) -> bool {
-        matches!(self, Self::Resolved { .. })
+        matches!(self, Self::Resolved { .. } | Self::Superseded { .. })
     }
 }
 
@@ -183,6 +207,7 @@ pub enum IncidentChange {
     /// It grew more severe, so that an acknowledgement no longer covers it.
     Escalated,
     Resolved,
+    Superseded,
     Acknowledged,
     Snoozed,
 }
@@ -196,6 +221,10 @@ pub struct AlertPolicy {
     pub reminders: Vec<SignedDuration>,
     /// At least this long between two mails about new members.
     pub update_every: SignedDuration,
+    /// Over for this long before it is told to be over.
+    pub resolve_hold: SignedDuration,
+    /// A critical incident that nobody acknowledged for this long is told to the second step; `None`: never.
+    pub escalate_after: Option<SignedDuration>,
 }
 
 impl Incident {
@@ -210,7 +239,7 @@ impl Incident {
             updated_at: at,
             reopened: 0,
             snoozed_until: None,
-            told: Told::default(),
+            told: Told { flaps: Flaps::begun(at), ..Told::default() },
         }
     }
 
@@ -218,17 +247,27 @@ impl Incident {
     pub fn covers(&self, at: Timestamp, policy: &AlertPolicy) -> bool {
         match &self.state {
             IncidentState::Resolved { at: resolved, .. } => at.duration_since(*resolved) < policy.reopen,
+            IncidentState::Superseded { .. } => false,
             _ => true,
         }
     }
 
     /// Takes in a report that the problem is there. Only call it where [`Self::covers`] holds.
     pub fn fire(mut self, at: Timestamp, facts: Facts) -> (Self, IncidentChange) {
+        let back = self.told.ending.take().is_some();
+        if back {
+            self.told.flaps.turn(at);
+        }
         let change = if self.state.is_resolved() {
             self.state = IncidentState::Open;
             self.reopened += 1;
             self.snoozed_until = None;
-            self.told = Told { last_at: self.told.last_at, ..Told::default() };
+            self.told = Told {
+                last_at: self.told.last_at,
+                flaps: std::mem::take(&mut self.told.flaps),
+                ..Told::default()
+            };
+            self.told.flaps.turn(at);
             IncidentChange::Reopened
         } else if facts.severity < self.facts.severity {
             self.state = IncidentState::Open;
@@ -236,9 +275,12 @@ impl Incident {
             // Whoever read the milder mail is owed another one.
             self.told.members = self.told.members.map(|_| BTreeSet::new());
             self.told.reminders = 0;
+            // The second step waits from the first mail that says how bad it is.
+            (self.told.first_at, self.told.escalated_at) = (None, None);
             IncidentChange::Escalated
         } else if facts == self.facts {
-            return (self, IncidentChange::Nothing);
+            let change = if back { IncidentChange::Updated } else { IncidentChange::Nothing };
+            return (self, change);
         } else {
             IncidentChange::Updated
         };
@@ -250,7 +292,69 @@ impl Incident {
         (self, change)
     }
 
-    /// Takes in that the problem is gone, or that a person says so.
+    /// Takes in a report that the problem is gone. It is over once that has held for long enough, which is
+    /// longer while it comes and goes.
+    pub fn clear(
+        mut self,
+        at: Timestamp,
+        note: impl Into<String>,
+        policy: &AlertPolicy,
+    ) -> (Self, IncidentChange) {
+        if self.state.is_resolved() || self.told.ending.is_some() {
+            return (self, IncidentChange::Nothing);
+        }
+        self.told.flaps.turn(at);
+        if self.hold(policy).is_zero() {
+            return self.resolve(at, note);
+        }
+        self.told.ending = Some(Ending { at, note: note.into() });
+        self.updated_at = at;
+        (self, IncidentChange::Updated)
+    }
+
+    /// What time alone does: an end that has held becomes one, and flapping that has calmed down is over.
+    pub fn settle(mut self, now: Timestamp, policy: &AlertPolicy) -> (Self, IncidentChange) {
+        if self.state.is_resolved() {
+            return (self, IncidentChange::Nothing);
+        }
+        let calmed = self.told.flaps.calm_down(now);
+        let hold = self.hold(policy);
+        match self.told.ending.take_if(|ending| now.duration_since(ending.at) >= hold) {
+            Some(ending) => {
+                self.state = IncidentState::Resolved { at: ending.at, note: ending.note };
+                self.updated_at = now;
+                (self, IncidentChange::Resolved)
+            }
+            None if calmed => (self, IncidentChange::Updated),
+            None => (self, IncidentChange::Nothing),
+        }
+    }
+
+    /// Takes in that the problem went or came back for a moment.
+    pub fn waver(mut self, at: Timestamp) -> (Self, IncidentChange) {
+        if self.state.is_resolved() {
+            return (self, IncidentChange::Nothing);
+        }
+        self.told.flaps.turn(at);
+        (self, IncidentChange::Updated)
+    }
+
+    /// Takes in that a newer deploy took over.
+    pub fn supersede(mut self, at: Timestamp, by: impl Into<String>) -> (Self, IncidentChange) {
+        if self.state.is_resolved() {
+            return (self, IncidentChange::Nothing);
+        }
+        self.told.ending = None;
+        self.state = IncidentState::Superseded { at, by: by.into() };
+        self.updated_at = at;
+        (self, IncidentChange::Superseded)
+    }
+
+    fn hold(&self, policy: &AlertPolicy) -> SignedDuration {
+        if self.told.flaps.is_flapping() { WINDOW } else { policy.resolve_hold }
+    }
+
+    /// Takes in that the problem is gone for good, or that a person says so.
     pub fn resolve(mut self, at: Timestamp, note: impl Into<String>) -> (Self, IncidentChange) {
         if self.state.is_resolved() {
             return (self, IncidentChange::Nothing);
@@ -287,8 +391,27 @@ impl Incident {
             return None;
         }
         let Some(known) = &self.told.members else {
-            return Some(if self.reopened > 0 { Notice::Reopened } else { Notice::Opened });
+            let first = if self.reopened > 0 { Notice::Reopened } else { Notice::Opened };
+            // A problem that comes and goes is not announced each time it comes.
+            let first = if self.told.flaps.is_flapping() { Notice::Flapping } else { first };
+            return Some(first).filter(|_| self.told.flaps.is_untold() || !self.told.flaps.is_flapping());
         };
+        if mute == Mute::Quiet {
+            return None;
+        }
+        if self.told.flaps.is_untold() {
+            return Some(Notice::Flapping);
+        }
+        if self.is_escalation_due(now, policy) {
+            return Some(Notice::Escalated);
+        }
+        if self.told.ending.is_some() {
+            return None;
+        }
+        let worse = known.is_empty() && !self.facts.members.is_empty();
+        if self.told.flaps.is_flapping() && !worse {
+            return None;
+        }
         let joined = self.facts.members.iter().any(|member| !known.contains(&member.key));
         let last = self.told.last_at.unwrap_or(self.opened_at);
         if joined && now.duration_since(last) >= policy.update_every {
@@ -297,9 +420,23 @@ impl Incident {
         self.next_reminder(policy).filter(|at| *at <= now).map(|_| Notice::Reminder)
     }
 
-    /// When the next reminder goes out; `None` once acknowledged, resolved or not yet mailed.
+    fn is_escalation_due(&self, now: Timestamp, policy: &AlertPolicy) -> bool {
+        self.escalates_at(policy).is_some_and(|at| at <= now)
+    }
+
+    /// When the second step is told unless somebody acknowledges; `None` where that cannot happen (any more).
+    pub fn escalates_at(&self, policy: &AlertPolicy) -> Option<Timestamp> {
+        let open = self.state == IncidentState::Open && self.told.ending.is_none();
+        if !open || self.facts.severity != Severity::Critical || self.told.escalated_at.is_some() {
+            return None;
+        }
+        Some(self.told.first_at? + policy.escalate_after?)
+    }
+
+    /// When the next reminder goes out; `None` once acknowledged, resolved, flapping or not yet mailed.
     pub fn next_reminder(&self, policy: &AlertPolicy) -> Option<Timestamp> {
-        if self.state != IncidentState::Open || self.told.members.is_none() {
+        let held = self.told.flaps.is_flapping() || self.told.ending.is_some();
+        if self.state != IncidentState::Open || self.told.members.is_none() || held {
             return None;
         }
         let wait = usize::try_from(self.told.reminders).ok().and_then(|n| policy.reminders.get(n));
@@ -309,7 +446,15 @@ impl Incident {
 
     /// Notes that `notice` was written at `now`.
     pub fn tell(&mut self, notice: Notice, now: Timestamp) {
+        if notice == Notice::Escalated {
+            self.told.escalated_at = Some(now);
+            return;
+        }
+        if notice == Notice::Flapping {
+            self.told.flaps.tell();
+        }
         self.told.members = Some(self.facts.members.iter().map(|member| member.key.clone()).collect());
+        self.told.first_at = self.told.first_at.or(Some(now));
         self.told.last_at = Some(now);
         if notice == Notice::Reminder {
             self.told.reminders += 1;
@@ -327,6 +472,8 @@ impl Incident {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mute {
     Audible,
+    /// Quiet hours, and it is no matter for the night: its first mail is written, and waits for the morning.
+    Quiet,
     /// By an open [`IncidentKind::CannotCheck`] of the environment, or by a silence.
     Muted,
 }

@@ -10,6 +10,8 @@ fn policy() -> AlertPolicy {
         reopen: SignedDuration::from_mins(30),
         reminders: vec![SignedDuration::from_hours(1), SignedDuration::from_hours(4)],
         update_every: SignedDuration::from_mins(5),
+        resolve_hold: SignedDuration::ZERO,
+        escalate_after: None,
     }
 }
 
@@ -153,4 +155,118 @@ fn kinds_round_trip_and_only_an_unreachable_target_inhibits() {
         assert_eq!(IncidentKind::CannotCheck.inhibits(kind), kind == IncidentKind::ChecksFailed);
         assert!(!kind.inhibits(IncidentKind::StaleSecret));
     }
+}
+
+fn held() -> AlertPolicy {
+    AlertPolicy { resolve_hold: SignedDuration::from_mins(5), ..policy() }
+}
+
+#[test]
+fn an_end_is_told_once_it_has_held_and_a_flap_inside_the_hold_sends_nothing() {
+    let (ending, change) = told().clear(at(10), "recovered", &held());
+    assert_eq!((change, ending.state.clone()), (IncidentChange::Updated, IncidentState::Open));
+    assert_eq!(ending.clone().settle(at(14), &held()).1, IncidentChange::Nothing);
+    let (over, change) = ending.clone().settle(at(15), &held());
+    assert_eq!(change, IncidentChange::Resolved);
+    assert_eq!(over.state, IncidentState::Resolved { at: at(10), note: "recovered".into() });
+    let (again, _) = ending.fire(at(12), facts(&["a"]));
+    assert_eq!(again.owed(at(12), Mute::Audible, &held()), None);
+    assert_eq!(again.settle(at(30), &held()).1, IncidentChange::Nothing);
+}
+
+#[test]
+fn five_turns_in_an_hour_are_told_once_and_then_it_is_held_open() {
+    let mut incident = told();
+    for minute in [5, 10, 15] {
+        incident = incident.waver(at(minute)).0;
+        assert_eq!(incident.owed(at(minute), Mute::Audible, &policy()), None, "{minute}");
+    }
+    incident = incident.waver(at(20)).0;
+    assert_eq!(incident.owed(at(20), Mute::Audible, &policy()), Some(Notice::Flapping));
+    incident.tell(Notice::Flapping, at(20));
+    for minute in (25..24 * 60).step_by(5) {
+        incident = incident.waver(at(minute)).0;
+        incident = incident.settle(at(minute), &policy()).0;
+        assert_eq!(incident.owed(at(minute), Mute::Audible, &policy()), None, "{minute}");
+    }
+    // Over, but not told before it has been calm for an hour.
+    let last = 24 * 60 - 5;
+    let (incident, _) = incident.clear(at(last), "recovered", &policy());
+    assert_eq!(incident.clone().settle(at(last + 59), &policy()).1, IncidentChange::Nothing);
+    assert_eq!(incident.settle(at(last + 60), &policy()).1, IncidentChange::Resolved);
+}
+
+#[test]
+fn mails_that_alternate_end_in_one_notice_of_flapping() {
+    let (mut incident, mut sent) = (incident(), Vec::new());
+    for minute in (0..24 * 60).step_by(5) {
+        let now = at(minute);
+        incident = incident.settle(now, &policy()).0;
+        incident = match (minute / 5) % 2 {
+            0 => incident.fire(now, facts(&["a"])).0,
+            _ => {
+                let (incident, change) = incident.clear(now, "recovered", &policy());
+                if change == IncidentChange::Resolved {
+                    sent.push(Notice::Resolved);
+                }
+                incident
+            }
+        };
+        if let Some(notice) = incident.owed(now, Mute::Audible, &policy()) {
+            incident.tell(notice, now);
+            sent.push(notice);
+        }
+    }
+    use Notice::*;
+    assert_eq!(sent, [Opened, Resolved, Reopened, Resolved, Flapping]);
+}
+
+#[test]
+fn calm_after_flapping_brings_reminders_back() {
+    let mut incident = told();
+    for minute in 2..=5 {
+        incident = incident.waver(at(minute)).0;
+    }
+    incident.tell(Notice::Flapping, at(5));
+    assert_eq!(incident.next_reminder(&policy()), None);
+    let (incident, change) = incident.settle(at(65), &policy());
+    assert_eq!(change, IncidentChange::Updated);
+    assert_eq!(incident.owed(at(65), Mute::Audible, &policy()), Some(Notice::Reminder));
+}
+
+#[test]
+fn the_second_step_is_told_once_and_only_where_nobody_acknowledged() {
+    let policy = AlertPolicy { escalate_after: Some(SignedDuration::from_mins(15)), ..policy() };
+    let mut incident = told();
+    assert_eq!(incident.owed(at(14), Mute::Audible, &policy), None);
+    assert_eq!(incident.owed(at(15), Mute::Audible, &policy), Some(Notice::Escalated));
+    let acknowledged = incident.clone().acknowledge(at(10), "ada").0;
+    assert_eq!(acknowledged.owed(at(15), Mute::Audible, &policy), None);
+    incident.tell(Notice::Escalated, at(15));
+    assert_eq!(incident.owed(at(59), Mute::Audible, &policy), None);
+    assert_eq!(incident.owed(at(60), Mute::Audible, &policy), Some(Notice::Reminder));
+    let mut mild = told();
+    mild.facts.severity = Severity::Warning;
+    assert_eq!(mild.owed(at(15), Mute::Audible, &policy), None);
+}
+
+#[test]
+fn quiet_hours_let_the_first_mail_be_written_and_nothing_after_it() {
+    assert_eq!(incident().owed(at(0), Mute::Quiet, &policy()), Some(Notice::Opened));
+    assert_eq!(told().owed(at(600), Mute::Quiet, &policy()), None);
+}
+
+#[test]
+fn a_superseded_incident_is_over_for_good() {
+    let (incident, change) = told().supersede(at(5), "9b1e004");
+    assert_eq!((change, incident.state.as_str()), (IncidentChange::Superseded, "superseded"));
+    assert!(!incident.covers(at(6), &policy()), "what fails again is the newer deploy's");
+    assert_eq!(incident.owed(at(600), Mute::Audible, &policy()), None);
+    assert_eq!(incident.clear(at(7), "recovered", &policy()).1, IncidentChange::Nothing);
+}
+
+#[test]
+fn what_older_versions_wrote_down_is_still_read() {
+    let told: Told = serde_json::from_str(r#"{"members":["a"],"last_at":null,"reminders":2}"#).unwrap();
+    assert_eq!((told.reminders, told.flaps), (2, Flaps::default()));
 }

@@ -25,8 +25,10 @@ pub mod explain;
 pub mod gate;
 pub mod verdict;
 
+pub mod flaps;
 pub mod incident;
 pub mod notification;
+pub mod oncall;
 pub mod storm;
 
 pub mod delivery;

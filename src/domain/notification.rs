@@ -13,6 +13,10 @@ pub enum Notice {
     /// New members joined an open incident.
     Update,
     Reminder,
+    /// Nobody acknowledged in time, so the second step is told.
+    Escalated,
+    /// It comes and goes: told once, then it is held open.
+    Flapping,
     Resolved,
     /// Opened and resolved in one mail, since the first one could not be handed over in time.
     Recovered,
@@ -25,11 +29,13 @@ pub enum Notice {
 }
 
 impl Notice {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Opened,
         Self::Reopened,
         Self::Update,
         Self::Reminder,
+        Self::Escalated,
+        Self::Flapping,
         Self::Resolved,
         Self::Recovered,
         Self::Report,
@@ -43,6 +49,8 @@ impl Notice {
             Self::Reopened => "reopened",
             Self::Update => "update",
             Self::Reminder => "reminder",
+            Self::Escalated => "escalated",
+            Self::Flapping => "flapping",
             Self::Resolved => "resolved",
             Self::Recovered => "recovered",
             Self::Report => "report",
@@ -57,7 +65,7 @@ impl Notice {
 
     /// Whether it makes a problem known, so that its end is told to whoever got it.
     pub fn announces(self) -> bool {
-        matches!(self, Self::Opened | Self::Reopened)
+        matches!(self, Self::Opened | Self::Reopened | Self::Escalated)
     }
 }
 

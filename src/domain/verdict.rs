@@ -135,6 +135,9 @@ pub struct CheckStanding {
     pub message: String,
     pub first_failed_at: Option<Timestamp>,
     pub runbook: Option<String>,
+    /// Seconds after the deploy within which a failure is shown and not told.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub settle: u32,
     /// To rerun by hand, while it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<String>,
@@ -475,8 +478,14 @@ fn standing(check: &Assessed<'_>, now: Timestamp) -> CheckStanding {
         message: shown.map(|o| o.message.clone()).unwrap_or_default(),
         first_failed_at: state.first_failed_at,
         runbook: policy.runbook.clone(),
+        settle: policy.settle,
         statement: shown.filter(|_| failing).and_then(|o| o.statement.clone()),
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 fn reason(code: &str, check: Option<CheckKey>, message: String) -> Reason {

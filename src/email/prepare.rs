@@ -138,15 +138,20 @@ fn root_id(desk: &Desk, incident: &Incident, recipient: &str) -> String {
 
 fn message_id(desk: &Desk, letter: &Letter<'_>) -> String {
     match letter.incident {
-        Some(incident) if letter.notice == Notice::Opened => root_id(desk, incident, letter.recipient),
+        Some(incident) if is_first(letter.notice) => root_id(desk, incident, letter.recipient),
         _ => format!("<{}@{}>", token(letter.id.as_str()), desk.domain),
     }
+}
+
+/// The mail that begins a recipient's thread.
+fn is_first(notice: Notice) -> bool {
+    matches!(notice, Notice::Opened | Notice::Escalated)
 }
 
 fn headers(desk: &Desk, letter: &Letter<'_>) -> Vec<(String, String)> {
     let mut headers: Vec<(&str, String)> = Vec::new();
     if let Some(incident) = letter.incident
-        && letter.notice != Notice::Opened
+        && !is_first(letter.notice)
     {
         let root = root_id(desk, incident, letter.recipient);
         headers.push(("In-Reply-To", root.clone()));
@@ -226,6 +231,8 @@ fn status(letter: &Letter<'_>) -> String {
         Notice::Reopened => format!("{label} AGAIN{count}"),
         Notice::Update => format!("UPDATE{count}"),
         Notice::Reminder => format!("REMINDER{count}"),
+        Notice::Escalated => format!("ESCALATED {label}{count}"),
+        Notice::Flapping => format!("FLAPPING{count}"),
         Notice::Resolved | Notice::Recovered => "RESOLVED".into(),
         Notice::Report | Notice::Digest => label,
         Notice::Test => "TEST".into(),
@@ -288,6 +295,16 @@ fn leads(letter: &Letter<'_>) -> Vec<String> {
     }
     if letter.notice == Notice::Reopened {
         leads.push("It had been resolved shortly before, so this is the same incident.".into());
+    }
+    if letter.notice == Notice::Escalated {
+        leads.push("Whoever was told first has not acknowledged it, so you are told as well.".into());
+    }
+    if letter.notice == Notice::Flapping {
+        leads.push(
+            "It comes and goes: more than 4 turns within an hour. It is held open now, and you are not told of each \
+             turn; the next mail comes when it has been calm for an hour."
+                .into(),
+        );
     }
     if letter.notice == Notice::Reminder {
         leads.push("Nobody has acknowledged it yet.".into());

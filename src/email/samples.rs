@@ -68,6 +68,8 @@ pub fn all(now: Timestamp) -> Vec<Sample> {
         of("fail-many", Notice::Opened, IncidentKind::ChecksFailed, many),
         of("fail-again", Notice::Reopened, IncidentKind::ChecksFailed, failing(now)),
         of("update", Notice::Update, IncidentKind::ChecksFailed, failing(now)),
+        of("escalated", Notice::Escalated, IncidentKind::ChecksFailed, failing(now)),
+        of("flapping", Notice::Flapping, IncidentKind::ChecksFailed, failing(now)),
         of("reminder", Notice::Reminder, IncidentKind::ChecksFailed, failing(now)),
         of("resolved", Notice::Resolved, IncidentKind::ChecksFailed, failing(now)),
         of("recovered-before-sent", Notice::Recovered, IncidentKind::ChecksFailed, failing(now)),

@@ -191,6 +191,8 @@ fn back(id: &str) -> HttpResponse {
 fn badge(incident: &Incident) -> Badge {
     match (&incident.state, incident.facts.severity) {
         (IncidentState::Resolved { .. }, _) => Badge::good("resolved"),
+        (IncidentState::Superseded { .. }, _) => Badge::quiet("superseded"),
+        (IncidentState::Open, _) if incident.told.flaps.is_flapping() => Badge::warn("flapping"),
         (IncidentState::Acknowledged { .. }, _) => Badge::busy("acknowledged"),
         (IncidentState::Open, Severity::Critical) => Badge::bad("open"),
         (IncidentState::Open, _) => Badge::warn("open"),
@@ -211,6 +213,17 @@ fn shown(incident: &Incident, now: Timestamp) -> Vec<Fact> {
         IncidentState::Resolved { at, note } => {
             facts.push(Fact::new("resolved", format!("{}: {note}", times::relative(*at, now))));
         }
+        IncidentState::Superseded { at, by } => {
+            let told = format!("{} by deploy {by}, which tells what still fails", times::relative(*at, now));
+            facts.push(Fact::new("superseded", told));
+        }
+    }
+    if let Some(since) = incident.told.flaps.since() {
+        let told = format!("since {}; held open until it is calm for an hour", times::relative(since, now));
+        facts.push(Fact::new("comes and goes", told));
+    }
+    if let Some(at) = incident.told.escalated_at {
+        facts.push(Fact::new("second step told", times::relative(at, now)));
     }
     if let Some(until) = incident.snoozed_until.filter(|until| *until > now) {
         facts.push(Fact::new("no mail before", times::at(until, now)));

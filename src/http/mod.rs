@@ -12,6 +12,8 @@ mod idempotent;
 mod inbox;
 mod incidents;
 mod metrics;
+mod oncall;
+mod outbox;
 pub mod peer;
 mod problem_page;
 pub mod routes;

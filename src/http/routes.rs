@@ -6,8 +6,8 @@ use actix_web::web;
 pub use crate::domain::access::Scope;
 
 use super::{
-    dashboard, deliveries, deploys, gate, health, inbox, incidents, metrics, secrets, session, triggers,
-    webhooks,
+    dashboard, deliveries, deploys, gate, health, inbox, incidents, metrics, oncall, outbox, secrets,
+    session, triggers, webhooks,
 };
 
 /// Who may use a route. The default is nobody.
@@ -103,6 +103,13 @@ pub fn table() -> Vec<Route> {
         route("POST", "/api/v1/incidents/{id}/snooze", With(Scope::Ack), || {
             web::post().to(incidents::snooze)
         }),
+        route("GET", "/api/v1/oncall", With(Scope::Read), || web::get().to(oncall::show)),
+        route("POST", "/api/v1/oncall/overrides", With(Scope::Ack), || web::post().to(oncall::add)),
+        route("DELETE", "/api/v1/oncall/overrides/{id}", With(Scope::Ack), || {
+            web::delete().to(oncall::remove)
+        }),
+        route("GET", "/api/v1/outbox", With(Scope::Read), || web::get().to(outbox::list)),
+        route("POST", "/api/v1/outbox/{id}/retry", With(Scope::Ack), || web::post().to(outbox::retry_one)),
         route("GET", "/inbox", With(Scope::Read), || web::get().to(inbox::list)),
         route("GET", "/inbox/{id}", With(Scope::Read), || web::get().to(inbox::mail)),
         route("GET", "/inbox/{id}/html", With(Scope::Read), || web::get().to(inbox::html)),

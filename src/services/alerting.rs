@@ -6,9 +6,9 @@ pub mod announce;
 use crate::domain::clock::{SignedDuration, Timestamp};
 use crate::domain::ids::{IncidentId, uuid_v7};
 use crate::domain::incident::{
-    AlertPolicy, DedupKey, Facts, Incident, IncidentChange, IncidentKind, Mute, Signal,
+    AlertPolicy, DedupKey, Facts, Incident, IncidentChange, IncidentKind, IncidentState, Member, Mute, Signal,
 };
-use crate::services::Context;
+use crate::services::{Context, oncall};
 use crate::store::incidents::{Event, Stored, Which};
 use crate::store::{StoreError, Tx, incidents};
 
@@ -27,7 +27,13 @@ pub async fn record(ctx: &Context, tx: &mut Tx, signals: &[Signal]) -> Result<()
     for signal in first.into_iter().chain(rest) {
         match signal {
             Signal::Firing { key, at, facts } => fire(ctx, tx, key, *at, facts).await?,
-            Signal::Cleared { key, at, note } => clear(ctx, tx, key, *at, note).await?,
+            Signal::Cleared { key, at, note } => {
+                change(ctx, tx, key, |incident, policy| incident.clear(*at, note.clone(), policy)).await?;
+            }
+            Signal::Wavered { key, at } => change(ctx, tx, key, |incident, _| incident.waver(*at)).await?,
+            Signal::Superseded { key, at, by } => {
+                change(ctx, tx, key, |incident, _| incident.supersede(*at, by.clone())).await?;
+            }
             Signal::Report { environment, scope, at, facts } => {
                 announce::report(ctx, tx, environment, scope, *at, facts).await?;
             }
@@ -46,11 +52,24 @@ pub async fn catch_up(ctx: &Context) -> Result<u64, StoreError> {
     let mut told = 0;
     for stored in open {
         // Most owe nothing; only those that do are worth a write transaction.
-        if stored.incident.owed(ctx.now(), Mute::Audible, &policy(ctx)).is_none() {
+        let policy = policy_of(ctx, &stored.incident);
+        let (settled, change) = stored.incident.clone().settle(ctx.now(), &policy);
+        let quiet = change == IncidentChange::Nothing;
+        if quiet && settled.owed(ctx.now(), Mute::Audible, &policy).is_none() {
             continue;
         }
         let mut tx = ctx.db.begin().await?;
-        let owed = tell_owed(ctx, &mut tx, stored, IncidentChange::Nothing, "clock").await?;
+        let owed = if quiet {
+            tell_owed(ctx, &mut tx, stored, change, "clock").await?
+        } else {
+            let (key, version) = (settled.key.clone(), stored.version);
+            let settled = Stored { incident: settled, version };
+            let written = write(ctx, &mut tx, settled, change, "clock").await?;
+            if written && change == IncidentChange::Resolved {
+                release(ctx, &mut tx, &key).await?;
+            }
+            written
+        };
         tx.commit().await?;
         told += u64::from(owed);
     }
@@ -60,20 +79,25 @@ pub async fn catch_up(ctx: &Context) -> Result<u64, StoreError> {
     Ok(told)
 }
 
-/// The settings in the domain's words.
-pub fn policy(ctx: &Context) -> AlertPolicy {
+/// The settings in the domain's words, for an incident's environment.
+pub fn policy_of(ctx: &Context, incident: &Incident) -> AlertPolicy {
     let alerts = &ctx.settings.alerts;
     let seconds = |n: u32| SignedDuration::from_secs(n.into());
     AlertPolicy {
         reopen: seconds(alerts.reopen_seconds),
         reminders: alerts.reminder_seconds.iter().map(|n| seconds(*n)).collect(),
         update_every: SignedDuration::from_mins(5),
+        resolve_hold: seconds(alerts.resolve_hold_seconds),
+        escalate_after: ctx.settings.escalate_after(&incident.key.environment),
     }
 }
 
 fn kind(signal: &Signal) -> Option<IncidentKind> {
     match signal {
-        Signal::Firing { key, .. } | Signal::Cleared { key, .. } => Some(key.kind),
+        Signal::Firing { key, .. }
+        | Signal::Cleared { key, .. }
+        | Signal::Wavered { key, .. }
+        | Signal::Superseded { key, .. } => Some(key.kind),
         Signal::Report { .. } => None,
     }
 }
@@ -87,13 +111,15 @@ async fn fire(
 ) -> Result<(), StoreError> {
     for _ in 0..TRIES {
         let known = incidents::find_latest(tx, key).await?;
-        let (stored, change) = match known.filter(|known| known.incident.covers(at, &policy(ctx))) {
+        let known = known.filter(|known| known.incident.covers(at, &policy_of(ctx, &known.incident)));
+        let (stored, change) = match known {
             Some(Stored { incident, version }) => {
                 let (incident, change) = incident.fire(at, facts.clone());
                 (Stored { incident, version }, Some(change))
             }
             None => {
                 let id = IncidentId::new(ctx.now(), ctx.entropy.as_ref());
+                let facts = continued(tx, key, facts.clone()).await?;
                 let incident = Incident::open(id, key.clone(), at, facts.clone());
                 if !incidents::insert(tx, &incident).await? {
                     continue;
@@ -109,23 +135,42 @@ async fn fire(
     Err(StoreError::Contended("incident"))
 }
 
-async fn clear(
+/// A problem that a newer deploy took over is the same one to whoever knows it, so the new incident names the old.
+async fn continued(tx: &mut Tx, key: &DedupKey, mut facts: Facts) -> Result<Facts, StoreError> {
+    let Some(Stored { incident, .. }) = incidents::find_superseded(tx, &key.environment, key.kind).await?
+    else {
+        return Ok(facts);
+    };
+    let same = |known: &&Member| facts.members.iter().any(|member| member.key == known.key);
+    let still: Vec<&str> = incident.facts.members.iter().filter(same).map(|m| m.title.as_str()).collect();
+    if incident.key.scope == key.scope || still.is_empty() {
+        return Ok(facts);
+    }
+    let since = crate::domain::clock::rfc3339(incident.facts.since);
+    let told = format!("incident #{} since {since}: {}", incident.short_id(), still.join(", "));
+    facts.context.push(("Failing before".into(), told));
+    Ok(facts)
+}
+
+/// Lets a report change the incident of a key, where there is one.
+async fn change(
     ctx: &Context,
     tx: &mut Tx,
     key: &DedupKey,
-    at: Timestamp,
-    note: &str,
+    turn: impl Fn(Incident, &AlertPolicy) -> (Incident, IncidentChange),
 ) -> Result<(), StoreError> {
     for _ in 0..TRIES {
         let Some(Stored { incident, version }) = incidents::find_latest(tx, key).await? else {
             return Ok(());
         };
-        let (incident, change) = incident.resolve(at, note);
+        let policy = policy_of(ctx, &incident);
+        let (incident, change) = turn(incident, &policy);
         if change == IncidentChange::Nothing {
             return Ok(());
         }
+        let over = incident.state.is_resolved();
         if write(ctx, tx, Stored { incident, version }, change, "deploywatch").await? {
-            return release(ctx, tx, key).await;
+            return if over { release(ctx, tx, key).await } else { Ok(()) };
         }
     }
     Err(StoreError::Contended("incident"))
@@ -139,18 +184,23 @@ pub(super) async fn write(
     change: IncidentChange,
     actor: &str,
 ) -> Result<bool, StoreError> {
-    if change == IncidentChange::Resolved {
+    if matches!(change, IncidentChange::Resolved | IncidentChange::Superseded) {
         let Stored { incident, version } = stored;
         if !incidents::update(tx, &incident, version).await? {
             return Ok(false);
         }
         note_change(ctx, tx, &incident, change, actor).await?;
-        announce::resolved(ctx, tx, &incident).await?;
+        // The newer deploy's own mail tells what still fails: one mail, not two.
+        if change == IncidentChange::Resolved {
+            announce::resolved(ctx, tx, &incident).await?;
+        } else {
+            announce::withdraw_held(ctx, tx, &incident).await?;
+        }
         return Ok(true);
     }
     let now = ctx.now();
-    let mute = mute(tx, &stored.incident.key).await?;
-    let owes = stored.incident.owed(now, mute, &policy(ctx)).is_some();
+    let mute = mute(ctx, tx, &stored.incident).await?;
+    let owes = stored.incident.owed(now, mute, &policy_of(ctx, &stored.incident)).is_some();
     if change == IncidentChange::Nothing && !owes {
         return Ok(true);
     }
@@ -167,14 +217,23 @@ async fn write_with_owed(
 ) -> Result<bool, StoreError> {
     let Stored { mut incident, version } = stored;
     let now = ctx.now();
-    let owed = incident.owed(now, mute, &policy(ctx));
+    let owed = incident.owed(now, mute, &policy_of(ctx, &incident));
     if let Some(notice) = owed {
         incident.tell(notice, now);
+    }
+    // What was written for the morning says what is true by then, so that it is told once.
+    let held =
+        if mute == Mute::Quiet && owed.is_none() { announce::held(tx, &incident).await? } else { Vec::new() };
+    if !held.is_empty() {
+        incident.told.members = Some(incident.facts.members.iter().map(|m| m.key.clone()).collect());
     }
     if !incidents::update(tx, &incident, version).await? {
         return Ok(false);
     }
     note_change(ctx, tx, &incident, change, actor).await?;
+    for first in &held {
+        announce::renew(ctx, tx, &incident, first, held.len() - 1).await?;
+    }
     if let Some(notice) = owed {
         announce::incident(ctx, tx, &incident, notice).await?;
     }
@@ -188,8 +247,8 @@ async fn tell_owed(
     change: IncidentChange,
     actor: &str,
 ) -> Result<bool, StoreError> {
-    let mute = mute(tx, &stored.incident.key).await?;
-    if stored.incident.owed(ctx.now(), mute, &policy(ctx)).is_none() {
+    let mute = mute(ctx, tx, &stored.incident).await?;
+    if stored.incident.owed(ctx.now(), mute, &policy_of(ctx, &stored.incident)).is_none() {
         return Ok(false);
     }
     write_with_owed(ctx, tx, stored, change, actor, mute).await
@@ -208,14 +267,17 @@ pub(super) async fn release(ctx: &Context, tx: &mut Tx, key: &DedupKey) -> Resul
     Ok(())
 }
 
-async fn mute(tx: &mut Tx, key: &DedupKey) -> Result<Mute, StoreError> {
+async fn mute(ctx: &Context, tx: &mut Tx, incident: &Incident) -> Result<Mute, StoreError> {
+    let key = &incident.key;
     let inhibitors: Vec<_> = IncidentKind::ALL.iter().filter(|other| other.inhibits(key.kind)).collect();
-    if inhibitors.is_empty() {
-        return Ok(Mute::Audible);
+    if !inhibitors.is_empty() {
+        let open = incidents::list(tx, Which::Open, Some(&key.environment), 1_000).await?;
+        if open.iter().any(|stored| inhibitors.contains(&&stored.incident.key.kind)) {
+            return Ok(Mute::Muted);
+        }
     }
-    let open = incidents::list(tx, Which::Open, Some(&key.environment), 1_000).await?;
-    let muted = open.iter().any(|stored| inhibitors.contains(&&stored.incident.key.kind));
-    Ok(if muted { Mute::Muted } else { Mute::Audible })
+    let quiet = oncall::quiet_until(ctx, &key.environment, incident.facts.severity).is_some();
+    Ok(if quiet { Mute::Quiet } else { Mute::Audible })
 }
 
 async fn note_change(
@@ -232,6 +294,7 @@ async fn note_change(
         IncidentChange::Reopened => ("reopened", facts.headline.clone()),
         IncidentChange::Escalated => ("escalated", facts.severity.as_str().to_owned()),
         IncidentChange::Resolved => ("resolved", resolution(incident)),
+        IncidentChange::Superseded => ("superseded", resolution(incident)),
         IncidentChange::Acknowledged => ("acknowledged", String::new()),
         IncidentChange::Snoozed => {
             ("snoozed", incident.snoozed_until.map(crate::domain::clock::rfc3339).unwrap_or_default())
@@ -242,7 +305,8 @@ async fn note_change(
 
 fn resolution(incident: &Incident) -> String {
     match &incident.state {
-        crate::domain::incident::IncidentState::Resolved { note, .. } => note.clone(),
+        IncidentState::Resolved { note, .. } => note.clone(),
+        IncidentState::Superseded { by, .. } => format!("by deploy {by}"),
         _ => String::new(),
     }
 }

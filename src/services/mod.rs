@@ -6,6 +6,7 @@ pub mod answers;
 pub mod context;
 pub mod gate;
 pub mod idempotency;
+pub mod oncall;
 pub mod outbox;
 pub mod propose;
 pub mod retention;

@@ -8,6 +8,7 @@ mod lateness;
 pub mod path;
 mod storm;
 pub mod trial;
+pub mod view;
 
 use std::time::{Duration, Instant};
 

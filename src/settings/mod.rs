@@ -3,6 +3,7 @@
 //! The sections are plain data; where a value came from is known only to the loader.
 
 mod load;
+mod oncall;
 mod redact;
 pub mod schema;
 pub mod sections;
@@ -10,6 +11,7 @@ mod sources;
 mod validate;
 
 pub use load::{DEFAULTS, Inputs, Loaded, Purpose, SettingsError, Shown, load};
+pub use oncall::{OnCallPlan, plan as oncall_plan};
 pub use redact::address;
 pub use sections::*;
 pub use sources::{COMMAND_VARIABLES, PLAIN_VARIABLES, variable_of};
@@ -32,6 +34,7 @@ pub struct Settings {
     pub webhooks: Webhooks,
     pub email: Email,
     pub alerts: Alerts,
+    pub oncall: OnCall,
     pub telemetry: Telemetry,
     /// Who tells us of releases, by the name in the route `/triggers/NAME`.
     #[serde(default)]

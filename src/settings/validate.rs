@@ -44,6 +44,9 @@ pub(super) fn check(
     sources(settings, report, warnings);
     triggers(settings, report);
     email(settings, purpose, report);
+    for (path, says) in super::oncall::problems(settings) {
+        report.problem(&path, &says);
+    }
     if settings.telemetry.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
         report.problem("telemetry.log", "must be tracing directives, such as info,deploywatch=debug");
     }
@@ -317,12 +320,12 @@ fn somebody_is_told(settings: &Settings, report: &mut Report<'_>) {
     if !watches {
         return;
     }
-    if settings.email.recipients.is_empty() {
+    if settings.duty("").critical.is_empty() {
         let mut alone: Vec<&str> = settings
             .environments
             .iter()
-            .filter(|(_, environment)| environment.recipients.is_empty())
             .map(|(name, _)| name.as_str())
+            .filter(|name| settings.duty(name).critical.is_empty())
             .collect();
         if settings.environments.is_empty() {
             alone.push("webhooks");

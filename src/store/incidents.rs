@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, Row};
 use super::StoreError;
 use crate::domain::clock::{Timestamp, from_micros, to_micros};
 use crate::domain::ids::IncidentId;
-use crate::domain::incident::{DedupKey, Incident, IncidentKind};
+use crate::domain::incident::{DedupKey, Incident, IncidentKind, IncidentState};
 
 /// An incident with the version that a write must find unchanged.
 #[derive(Debug, Clone)]
@@ -89,6 +89,23 @@ pub async fn find_latest(c: &mut AnyConnection, key: &DedupKey) -> Result<Option
     .fetch_optional(c)
     .await?;
     row.as_ref().map(read).transpose()
+}
+
+/// The newest incident of a kind in an environment, if a newer deploy took it over.
+pub async fn find_superseded(
+    c: &mut AnyConnection,
+    environment: &str,
+    kind: IncidentKind,
+) -> Result<Option<Stored>, StoreError> {
+    let row = sqlx::query(
+        "SELECT * FROM incidents WHERE environment = $1 AND kind = $2 ORDER BY opened_at DESC, id DESC LIMIT 1",
+    )
+    .bind(environment)
+    .bind(kind.as_str())
+    .fetch_optional(c)
+    .await?;
+    let newest = row.as_ref().map(read).transpose()?;
+    Ok(newest.filter(|stored| matches!(stored.incident.state, IncidentState::Superseded { .. })))
 }
 
 pub async fn get(c: &mut AnyConnection, id: &IncidentId) -> Result<Option<Stored>, StoreError> {

@@ -20,6 +20,7 @@ pub mod leases;
 pub mod meta;
 pub mod notifications;
 pub mod observations;
+pub mod oncall;
 pub mod outbox;
 pub mod quarantine;
 pub mod relays;

@@ -132,6 +132,32 @@ pub async fn hold_recipient(
     Ok(done.rows_affected())
 }
 
+/// A new message waits until then, by a decision and not for a failure.
+pub async fn hold_new(
+    c: &mut AnyConnection,
+    id: &NotificationId,
+    until: Timestamp,
+    why: Held,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE notifications SET not_before = $2, held = $3 WHERE id = $1 AND state = 'pending'")
+        .bind(id.as_str())
+        .bind(to_micros(until))
+        .bind(why.as_str())
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+/// Lets a held message go.
+pub async fn release(c: &mut AnyConnection, id: &NotificationId, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE notifications SET not_before = $2, held = NULL WHERE id = $1 AND state = 'pending'")
+        .bind(id.as_str())
+        .bind(to_micros(now))
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
 /// Keeps what a claimed mail says of its own lateness, before a server can see it.
 pub async fn set_note(c: &mut AnyConnection, claim: &Claim, note: &str) -> Result<(), StoreError> {
     sqlx::query("UPDATE notifications SET note = $3 WHERE id = $1 AND lease = $2 AND maybe_taken = 0")

@@ -19,6 +19,14 @@ pub struct Length(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Share(pub f64);
 
+/// `2`, in a row; or `2 of 3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Votes {
+    pub fails: u32,
+    /// The runs looked back over; 0 where the fails must be in a row.
+    pub of: u32,
+}
+
 const LENGTH: &str = r"^(\d+(\.\d+)?\s*(s|m|h|d|w))+$";
 
 impl Amount {
@@ -147,6 +155,51 @@ impl JsonSchema for Amount {
                 { "type": "number" },
                 { "type": "string", "pattern": r"^\s*-?\d+(\.\d+)?\s*%?\s*$" },
                 { "type": "string", "pattern": LENGTH },
+            ]
+        })
+    }
+}
+
+struct VotesVisitor;
+
+impl Visitor<'_> for VotesVisitor {
+    type Value = Votes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of fails in a row such as `2`, or of runs such as `2 of 3`")
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Votes, E> {
+        let fails =
+            u32::try_from(value).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(value), &self))?;
+        Ok(Votes { fails, of: 0 })
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Votes, E> {
+        let wrong = || E::invalid_value(de::Unexpected::Str(text), &self);
+        let (fails, of) = text.split_once(" of ").ok_or_else(wrong)?;
+        let number = |text: &str| text.trim().parse().map_err(|_| wrong());
+        Ok(Votes { fails: number(fails)?, of: number(of)? })
+    }
+}
+
+impl<'de> Deserialize<'de> for Votes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(VotesVisitor)
+    }
+}
+
+impl JsonSchema for Votes {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Votes".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Fails in a row, `2`, or of the last runs, `2 of 3`",
+            "anyOf": [
+                { "type": "integer", "minimum": 1 },
+                { "type": "string", "pattern": r"^\s*\d+ of \d+\s*$" },
             ]
         })
     }

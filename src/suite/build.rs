@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
+use super::amount::Votes;
 use super::format::{Defaults, ModeWord, Own, ThresholdSpec, Trust};
 use super::kinds::{self, Draft, KindEntry, Scope, Section};
 use super::problems::{Mark, Problems, did_you_mean};
@@ -283,7 +284,21 @@ impl Maker<'_> {
         set(&mut policy.every, lasting("every", self.option(|o| &o.every)));
         set(&mut policy.timeout, lasting("timeout", self.option(|o| &o.timeout)));
         set(&mut policy.initial_delay, self.option(|o| &o.initial_delay).map(|length| length.0));
-        set(&mut policy.fail_after, positive("fail_after", self.option(|o| &o.fail_after)));
+        if let Some(At { value: votes, at }) = self.option(|o| &o.fail_after) {
+            let problem = match votes {
+                Votes { fails: 0, .. } => Some("`fail_after` must be at least 1"),
+                Votes { fails, of } if of != 0 && fails > of => {
+                    Some("`fail_after` asks for more fails than runs")
+                }
+                Votes { of: 33.., .. } => Some("`fail_after` looks back over 32 runs at most"),
+                _ => None,
+            };
+            if let Some(problem) = problem {
+                self.report(at, problem);
+            }
+            (policy.fail_after, policy.fail_within) = (votes.fails, votes.of);
+        }
+        set(&mut policy.settle, self.option(|o| &o.settle).map(|length| length.0));
         set(&mut policy.recover_after, positive("recover_after", self.option(|o| &o.recover_after)));
         policy.failure_budget = self.option(|o| &o.failure_budget);
         set(&mut policy.min_coverage, self.option(|o| &o.min_coverage).map(|share| share.0));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::amount::{Amount, Length, Share};
+use super::amount::{Amount, Length, Share, Votes};
 use super::read::At;
 use crate::domain::check::{BaselineMode, OnNoData, Severity, Stage};
 use crate::domain::threshold::Threshold;
@@ -45,8 +45,8 @@ pub struct Defaults {
     pub initial_delay: Option<Length>,
     /// How long its statement may take
     pub timeout: Option<At<Length>>,
-    /// Consecutive fails until the check counts as breached
-    pub fail_after: Option<At<u32>>,
+    /// Fails until the check counts as breached: `2` in a row, or `2 of 3` runs
+    pub fail_after: Option<At<Votes>>,
     /// Consecutive passes until it counts as recovered
     pub recover_after: Option<At<u32>>,
     /// Breached when more slots than this fail in all
@@ -71,6 +71,8 @@ pub struct Defaults {
     pub owner: Option<String>,
     /// A link that says what to do when it fails
     pub runbook: Option<String>,
+    /// How long after a deploy a failure is shown and nobody is told
+    pub settle: Option<Length>,
 }
 
 /// Options of one check: those of [`Defaults`], and what is its own.

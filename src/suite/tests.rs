@@ -13,6 +13,26 @@ fn problems(source: &str) -> String {
 }
 
 #[test]
+fn fails_are_counted_in_a_row_or_of_the_last_runs() {
+    let text = |options: &str| format!("suite: s\ntables:\n  users:\n    - not_null: [email]\n{options}");
+    for (options, expected) in [
+        ("      fail_after: 3\n      settle: 15m\n", (3, 0, 900)),
+        ("      fail_after: 2 of 3\n", (2, 3, 0)),
+        ("", (2, 0, 0)),
+    ] {
+        let suite = parse("f.yaml", &text(options)).unwrap_or_else(|error| panic!("{error}"));
+        let policy = &suite.checks[0].policy;
+        assert_eq!((policy.fail_after, policy.fail_within, policy.settle), expected, "{options}");
+    }
+    for (wrong, says) in
+        [("0", "at least 1"), ("3 of 2", "more fails than runs"), ("2 of 40", "32 runs"), ("often", "2 of 3")]
+    {
+        let said = problems(&text(&format!("      fail_after: {wrong}\n")));
+        assert!(said.contains(says), "{wrong}: {said}");
+    }
+}
+
+#[test]
 fn the_suites_inside_the_program_load() {
     for (name, least) in [("core", 5), ("supabase", 2), ("agentzero", 60)] {
         match embedded(name).unwrap() {

@@ -20,7 +20,7 @@ use crate::support::{TestEntropy, TestStore, manual_clock};
 pub struct Desk {
     pub ctx: Context,
     pub clock: Arc<ManualClock>,
-    _store: TestStore,
+    store: TestStore,
 }
 
 impl Desk {
@@ -42,7 +42,7 @@ impl Desk {
             Arc::new(settings),
             Keys::new([7; 32]),
         );
-        Self { ctx, clock, _store: store }
+        Self { ctx, clock, store }
     }
 
     pub async fn record(&self, signal: Signal) {
@@ -63,6 +63,11 @@ impl Desk {
 
     pub async fn send(&self) -> outbox::Sending {
         outbox::send_due(&self.ctx).await.unwrap()
+    }
+
+    /// For a command on the same store.
+    pub fn ctx_store_url(&self) -> String {
+        self.store.url.clone()
     }
 
     pub fn wait(&self, minutes: i64) {

@@ -238,7 +238,9 @@ fn struct_defaults_and_example_list_the_same_settings() {
             section = name
                 .replace("environments.acme-production", "environments.*")
                 .replace("sources.lemonsqueezy", "sources.*")
-                .replace("triggers.github", "triggers.*");
+                .replace("triggers.github", "triggers.*")
+                .replace("people.ada", "people.*")
+                .replace("rotations.primary", "rotations.*");
         } else if let Some((field, _)) = line.split_once(" = ")
             && field.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         {
@@ -265,6 +267,8 @@ fn struct_defaults_and_example_list_the_same_settings() {
             .map(|(i, part)| match part.as_str() {
                 "*" if field.path[i - 1] == "environments" => "acme-production".to_owned(),
                 "*" if field.path[i - 1] == "triggers" => "github".to_owned(),
+                "*" if field.path[i - 1] == "people" => "ada".to_owned(),
+                "*" if field.path[i - 1] == "rotations" => "primary".to_owned(),
                 "*" => "lemonsqueezy".to_owned(),
                 other => other.to_owned(),
             })

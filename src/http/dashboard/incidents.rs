@@ -26,6 +26,7 @@ pub fn row(incident: &Incident, now: Timestamp) -> IncidentRow {
                 Severity::Critical => Badge::bad("open"),
                 Severity::Warning | Severity::Info => Badge::warn("open"),
             };
+            let badge = if incident.told.flaps.is_flapping() { Badge::warn("flapping") } else { badge };
             (badge, format!("Open since {}", times::ago(facts.since, now)))
         }
         IncidentState::Acknowledged { at, by } => {
@@ -35,6 +36,9 @@ pub fn row(incident: &Incident, now: Timestamp) -> IncidentRow {
         IncidentState::Resolved { at, note } => {
             let lasted = humane(at.duration_since(facts.since));
             (Badge::good("resolved"), format!("Resolved {} after {lasted}: {note}", times::ago(*at, now)))
+        }
+        IncidentState::Superseded { at, by } => {
+            (Badge::quiet("superseded"), format!("Superseded {} by deploy {by}", times::ago(*at, now)))
         }
     };
     let mails = match (incident.told.last_at, incident.state.is_resolved()) {

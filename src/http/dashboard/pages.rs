@@ -6,8 +6,8 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use super::verdicts::{self, Shown};
-use super::view::{Card, IncidentRow, LinkRow, SourceRow};
-use super::{Frame, assets, incidents as problems, secrets as slots_view};
+use super::view::{Card, Fact, IncidentRow, LinkRow, SourceRow};
+use super::{Frame, assets, incidents as problems, secrets as slots_view, times};
 use crate::api::problem::Code;
 use crate::domain::check::{CheckKey, Stage};
 use crate::domain::clock::{SignedDuration, Timestamp, rfc3339};
@@ -17,7 +17,7 @@ use crate::domain::observation::Observation;
 use crate::http::ApiError;
 use crate::http::auth::Caller;
 use crate::services::Context;
-use crate::services::secrets;
+use crate::services::{oncall, secrets};
 use crate::store::deploys::{self, DeployRow};
 use crate::store::incidents::{self, Which};
 use crate::store::{deliveries, observations};
@@ -59,6 +59,10 @@ pub async fn home(ctx: web::Data<Context>, caller: Caller) -> Result<HttpRespons
             Some(row) => card(&mut c, &row, now).await?,
             None => verdicts::waiting(name),
         });
+    }
+    let standing = oncall::standing(&ctx, now, 14).await?;
+    for card in &mut cards {
+        card.facts.extend(on_call(&standing, &card.environment, now));
     }
     let found = incidents::list(&mut c, Which::All, None, INCIDENTS).await?;
     let sources = sources(&ctx, &mut c, now).await?;
@@ -128,6 +132,18 @@ async fn sources(
         rows.push(slots_view::source(slot, (total, refused), now));
     }
     Ok(rows)
+}
+
+/// Who is told of an environment's critical matters, and until when.
+fn on_call(standing: &oncall::Standing, environment: &str, now: Timestamp) -> Option<Fact> {
+    let view = oncall::view::view(standing);
+    let duty = view.environments.iter().find(|duty| duty.environment == environment)?;
+    let turns = |name: &String| standing.turns.iter().find(|turns| turns.rotation == *name);
+    let turns: Vec<_> =
+        duty.critical.iter().filter_map(|called| called.rotation.as_ref()).filter_map(turns).collect();
+    let until = turns.iter().filter_map(|turns| turns.shifts.first()).map(|shift| shift.until).min();
+    let until = until.map(|until| format!(", until {}", times::at(until, now))).unwrap_or_default();
+    Some(Fact::new("on call", format!("{}{until}", oncall::view::line(&duty.critical))))
 }
 
 fn webhook_url(ctx: &Context) -> String {

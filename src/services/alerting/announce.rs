@@ -1,58 +1,149 @@
 //! Writes the notification rows: who is told what, in which words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use crate::domain::check::Severity;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::NotificationId;
 use crate::domain::incident::{Facts, Incident, IncidentKind};
-use crate::domain::notification::{Notice, NotificationState};
+use crate::domain::notification::{Held, Notice, NotificationState};
+use crate::domain::oncall::{Called, same_address};
 use crate::email::{Desk, Letter, mask, prepare};
-use crate::services::Context;
+use crate::services::{Context, oncall};
 use crate::store::notifications::{self, Notification};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, outbox};
 
 /// The channel of mails; second channels have names of their own.
 pub const EMAIL: &str = "email";
 
-/// Who is told about an environment; those of `[email]` where it names nobody.
+/// Every address that an environment could tell, whoever's turn it is.
 pub fn recipients(ctx: &Context, environment: &str) -> Vec<String> {
-    let own = ctx.settings.environments.get(environment).map(|found| found.recipients.as_slice());
-    let all = own.filter(|own| !own.is_empty()).unwrap_or(&ctx.settings.email.recipients);
-    let mut seen = BTreeSet::new();
-    all.iter().filter(|address| seen.insert(address.trim().to_lowercase())).cloned().collect()
+    oncall::everybody(ctx, environment)
 }
 
-/// Tells everybody on call about an open incident.
+/// Tells whoever is on call about an open incident.
 pub async fn incident(
     ctx: &Context,
     tx: &mut Tx,
     incident: &Incident,
     notice: Notice,
 ) -> Result<(), StoreError> {
-    let Some(people) = told_of(ctx, incident) else { return Ok(()) };
-    for recipient in &people {
+    let Some(mut people) = told_of(ctx, tx, incident, notice).await? else { return Ok(()) };
+    let earlier: Vec<notifications::Stored> = notifications::list_of_incident(tx, &incident.id).await?;
+    let earlier: Vec<_> = earlier.into_iter().filter(|s| s.notification.channel == EMAIL).collect();
+    if notice == Notice::Escalated {
+        let since = incident.told.first_at.unwrap_or(incident.opened_at);
+        people.retain(|called| {
+            !earlier.iter().any(|s| is_to(s, &called.person.email) && s.notification.created_at >= since)
+        });
+    }
+    let mut told = Vec::new();
+    for called in &people {
+        let recipient = called.person.email.as_str();
+        let announced =
+            earlier.iter().rev().find(|s| is_to(s, recipient) && s.notification.notice.announces());
+        let held = announced.filter(|s| s.held == Some(Held::Quiet) && s.state == NotificationState::Pending);
+        if let Some(held) = held {
+            // Its first mail still waits for the morning; it says what is true now, and goes at once if it must.
+            renew(ctx, tx, incident, held, people.len() - 1).await?;
+            if incident.facts.severity == Severity::Critical {
+                outbox::release(tx, &held.notification.id, ctx.now()).await?;
+            }
+            continue;
+        }
+        // Whoever came on call meanwhile has no thread to remind of.
+        let notice = if announced.is_none() && !notice.announces() && notice != Notice::Flapping {
+            Notice::Opened
+        } else {
+            notice
+        };
         write(ctx, tx, incident, notice, recipient, people.len() - 1).await?;
+        told.push(match &called.by {
+            Some(rotation) => format!("{} ({rotation})", mask(recipient)),
+            None => mask(recipient),
+        });
     }
     if people.is_empty() {
         // Settings for `serve` refuse this; a command that runs without recipients says so instead of nothing.
         tracing::warn!(incident = %incident.id, "nobody is configured to be told about this incident");
     }
+    if !told.is_empty() {
+        let detail = format!("{} to {}", notice.as_str(), told.join(", "));
+        super::add_event(ctx, tx, &incident.id, "deploywatch", "told", &detail).await?;
+    }
+    Ok(())
+}
+
+fn is_to(stored: &notifications::Stored, recipient: &str) -> bool {
+    same_address(&stored.notification.recipient, recipient)
+}
+
+/// First mails of an incident that wait for the end of quiet hours.
+pub async fn held(tx: &mut Tx, incident: &Incident) -> Result<Vec<notifications::Stored>, StoreError> {
+    let mut all = notifications::list_of_incident(tx, &incident.id).await?;
+    all.retain(|s| {
+        s.held == Some(Held::Quiet)
+            && s.state == NotificationState::Pending
+            && s.notification.notice.announces()
+            && s.notification.channel == EMAIL
+    });
+    Ok(all)
+}
+
+/// What waited for the morning is the newer deploy's to tell.
+pub async fn withdraw_held(ctx: &Context, tx: &mut Tx, incident: &Incident) -> Result<(), StoreError> {
+    for first in held(tx, incident).await? {
+        notifications::withdraw(tx, &first.notification.id, ctx.now()).await?;
+    }
+    Ok(())
+}
+
+/// Lets an unsent first mail say what is true now.
+pub async fn renew(
+    ctx: &Context,
+    tx: &mut Tx,
+    incident: &Incident,
+    held: &notifications::Stored,
+    others: usize,
+) -> Result<(), StoreError> {
+    let mail = &held.notification;
+    let letter = letter(ctx, &mail.id, incident, mail.notice, &mail.recipient, others);
+    let mut content = prepare(&Desk::of(&ctx.settings), &letter);
+    content.message_id.clone_from(&mail.content.message_id);
+    notifications::replace_unsent(tx, &mail.id, mail.notice, &content).await?;
     Ok(())
 }
 
 /// Who is to be told of an incident; `None` where a mail would be pointless, since it is about mail itself.
-fn told_of(ctx: &Context, incident: &Incident) -> Option<Vec<String>> {
-    let mut people = recipients(ctx, &incident.key.environment);
-    if incident.key.kind == IncidentKind::MailBroken {
-        if incident.key.scope.is_empty() {
-            return None;
-        }
-        people.retain(|address| mask(address) != incident.key.scope);
-        if people.is_empty() {
-            return None;
+async fn told_of(
+    ctx: &Context,
+    tx: &mut Tx,
+    incident: &Incident,
+    notice: Notice,
+) -> Result<Option<Vec<Called>>, StoreError> {
+    let environment = &incident.key.environment;
+    let mut people = match notice {
+        Notice::Escalated => Vec::new(),
+        _ => oncall::called(ctx, tx, environment, incident.facts.severity).await?,
+    };
+    // From the second step on both steps hear of it.
+    if notice == Notice::Escalated || incident.told.escalated_at.is_some() {
+        for called in oncall::second(ctx, tx, environment).await? {
+            if !people.iter().any(|known| same_address(&known.person.email, &called.person.email)) {
+                people.push(called);
+            }
         }
     }
-    Some(people)
+    if incident.key.kind == IncidentKind::MailBroken {
+        if incident.key.scope.is_empty() {
+            return Ok(None);
+        }
+        people.retain(|called| mask(&called.person.email) != incident.key.scope);
+        if people.is_empty() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(people))
 }
 
 /// Tells whoever was told of the problem that it is over, each at most once and nobody else.
@@ -96,8 +187,9 @@ pub async fn report(
     at: Timestamp,
     facts: &Facts,
 ) -> Result<(), StoreError> {
-    let people = recipients(ctx, environment);
-    for recipient in &people {
+    let people = oncall::called(ctx, tx, environment, facts.severity).await?;
+    for called in &people {
+        let recipient = &called.person.email;
         let id = NotificationId::new(ctx.now(), ctx.entropy.as_ref());
         let letter = Letter {
             id: &id,
@@ -121,9 +213,11 @@ pub async fn report(
             content: prepare(&Desk::of(&ctx.settings), &letter),
             created_at: ctx.now(),
             not_before: ctx.now(),
-            id,
+            id: id.clone(),
         };
-        notifications::insert(tx, &row).await?;
+        if notifications::insert(tx, &row).await? {
+            wait_for_the_morning(ctx, tx, &id, environment, facts.severity).await?;
+        }
     }
     Ok(())
 }
@@ -160,7 +254,21 @@ async fn write(
         id: id.clone(),
     };
     notifications::insert(tx, &row).await?;
-    Ok(())
+    wait_for_the_morning(ctx, tx, &id, &incident.key.environment, incident.facts.severity).await
+}
+
+/// What is not critical waits for the end of quiet hours.
+async fn wait_for_the_morning(
+    ctx: &Context,
+    tx: &mut Tx,
+    id: &NotificationId,
+    environment: &str,
+    severity: Severity,
+) -> Result<(), StoreError> {
+    match oncall::quiet_until(ctx, environment, severity) {
+        Some(until) => outbox::hold_new(tx, id, until, Held::Quiet).await,
+        None => Ok(()),
+    }
 }
 
 fn letter<'a>(
@@ -179,7 +287,7 @@ fn letter<'a>(
         facts: &incident.facts,
         recipient,
         others,
-        next_reminder: incident.next_reminder(&super::policy(ctx)),
+        next_reminder: incident.next_reminder(&super::policy_of(ctx, incident)),
         now: ctx.now(),
     }
 }

@@ -7,7 +7,6 @@ use crate::domain::notification::FailureClass;
 use crate::email::{SendError, mask};
 use crate::services::Context;
 use crate::services::alerting::announce::EMAIL;
-use crate::store::incidents::Which;
 use crate::store::notifications::{Notification, Stored};
 use crate::store::{StoreError, incidents, outbox};
 
@@ -126,8 +125,8 @@ pub async fn standing(ctx: &Context) -> Result<String, StoreError> {
 pub async fn measure(ctx: &Context) -> Result<(), StoreError> {
     let mut reader = ctx.db.reader().await?;
     let waiting = outbox::waiting(&mut reader, EMAIL).await?;
-    let open = incidents::list(&mut reader, Which::Open, None, 1_000).await?;
-    let broken = open.iter().any(|stored| stored.incident.key == key());
+    let open = incidents::find_latest(&mut reader, &key()).await?;
+    let broken = open.is_some_and(|stored| !stored.incident.state.is_resolved());
     let age = waiting.oldest.map_or(SignedDuration::ZERO, |oldest| ctx.now().duration_since(oldest));
     ctx.metrics.outbox(waiting.messages, age.as_secs_f64().max(0.0), broken);
     Ok(())

@@ -178,14 +178,15 @@ async fn close_incidents(
         return Ok(());
     }
     closed.announced.breached.clear();
+    closed.announced.passing.clear();
     deploys::set_announced(tx, &closed.deploy.id, &closed.announced).await?;
     let key = DedupKey {
         environment: closed.deploy.environment.clone(),
         scope: closed.deploy.id.as_str().to_owned(),
         kind: IncidentKind::ChecksFailed,
     };
-    let note = format!("superseded by deploy {}", newer.label());
-    Ok(alerting::record(ctx, tx, &[Signal::Cleared { key, at: now, note }]).await?)
+    let by = newer.label();
+    Ok(alerting::record(ctx, tx, &[Signal::Superseded { key, at: now, by }]).await?)
 }
 
 /// Stops watching a deploy, or takes an announced one back; the older watch then goes on.

@@ -3,6 +3,8 @@
 //! The doc comments and types here are the schema that the loader checks values against, so that a new field
 //! needs a line here, in `default.toml` and in `.env.example`, and nothing else.
 
+mod oncall;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use super::schema::SecretText;
 mod signature;
 mod triggers;
 
+pub use oncall::{EnvironmentOnCall, OnCall, OnCallPerson, OnCallRotation};
 pub use signature::{SchemeName, SignatureSettings};
 pub use triggers::Trigger;
 
@@ -224,6 +227,8 @@ pub struct Alerts {
     pub reopen_seconds: u32,
     /// After how long an open, unacknowledged incident is mailed again.
     pub reminder_seconds: Vec<u32>,
+    /// A problem must be over for this long before it is told to be over; checks wait by themselves, too.
+    pub resolve_hold_seconds: u32,
     /// More mails than this to one recipient in 10 minutes become a digest.
     pub max_mails_per_10_minutes: u32,
 }
@@ -269,6 +274,9 @@ pub struct Environment {
     /// A CA file for `sslmode=verify-full` (Supabase has its own CA).
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// What differs from `[oncall]`.
+    #[serde(default)]
+    pub oncall: EnvironmentOnCall,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]

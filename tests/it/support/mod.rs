@@ -13,6 +13,7 @@ pub mod hook;
 pub mod http;
 pub mod mailbox;
 pub mod pg;
+pub mod pooler;
 pub mod process;
 pub mod product;
 pub mod reaper;

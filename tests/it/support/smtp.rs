@@ -14,6 +14,16 @@ pub enum Behaviour {
     /// 550 for recipients that contain this.
     RefuseRecipient(&'static str),
     RefuseLogin,
+    /// 5.7.x for whoever sends.
+    RefuseSender,
+    /// Greets, and says nothing more after EHLO.
+    StallAfterEhlo,
+    /// Takes the command DATA and says nothing more.
+    StallAfterData,
+    /// Reads the message to its dot and says nothing more.
+    StallAfterDot,
+    /// Answers one letter a second.
+    Trickle,
     /// Reads the message and goes away instead of answering.
     DropAfterContent,
 }
@@ -22,6 +32,7 @@ pub enum Behaviour {
 struct Seen {
     lines: Vec<String>,
     mails: Vec<Vec<u8>>,
+    connections: usize,
 }
 
 /// Gone with the value.
@@ -47,6 +58,7 @@ impl SmtpServer {
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (b, s) = (b.clone(), s.clone());
+                s.lock().unwrap().connections += 1;
                 tokio::spawn(async move {
                     let _ = converse(stream, b, s).await;
                 });
@@ -62,6 +74,11 @@ impl SmtpServer {
     /// The messages that it answered with 250.
     pub fn mails(&self) -> Vec<Vec<u8>> {
         self.seen.lock().unwrap().mails.clone()
+    }
+
+    /// How often somebody connected.
+    pub fn connections(&self) -> usize {
+        self.seen.lock().unwrap().connections
     }
 
     /// Every command that it was sent.
@@ -83,14 +100,16 @@ async fn converse(
 ) -> std::io::Result<()> {
     let now = || *behaviour.lock().unwrap();
     if now() == Behaviour::Silent {
-        // Held open until the client gives up.
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        while reader.read_line(&mut line).await? > 0 {}
-        return Ok(());
+        return hang(BufReader::new(stream)).await;
     }
     let (read, mut write) = stream.into_split();
     let mut reader = BufReader::new(read);
+    if now() == Behaviour::Trickle {
+        for letter in b"220 stub ESMTP\r\n" {
+            write.write_all(&[*letter]).await?;
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+    }
     write.write_all(b"220 stub ESMTP\r\n").await?;
     let mut line = String::new();
     loop {
@@ -102,6 +121,9 @@ async fn converse(
         seen.lock().unwrap().lines.push(command.clone());
         let verb = command.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         let answer: &[u8] = match (verb.as_str(), now()) {
+            ("EHLO", Behaviour::StallAfterEhlo) => return hang(reader).await,
+            ("MAIL", Behaviour::RefuseSender) => b"550 5.7.1 you may not send from this address\r\n",
+            ("DATA", Behaviour::StallAfterData) => return hang(reader).await,
             ("EHLO", _) => b"250-stub\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME\r\n",
             ("AUTH", Behaviour::RefuseLogin) => b"535 5.7.8 authentication failed\r\n",
             ("AUTH", _) => b"235 2.7.0 welcome\r\n",
@@ -111,6 +133,9 @@ async fn converse(
             ("DATA", now) => {
                 write.write_all(b"354 go on\r\n").await?;
                 let mail = content(&mut reader).await?;
+                if now == Behaviour::StallAfterDot {
+                    return hang(reader).await;
+                }
                 if now == Behaviour::DropAfterContent {
                     return Ok(());
                 }
@@ -122,6 +147,13 @@ async fn converse(
         };
         write.write_all(answer).await?;
     }
+}
+
+/// Held open until the client gives up.
+async fn hang(mut reader: impl tokio::io::AsyncBufRead + Unpin) -> std::io::Result<()> {
+    let mut line = String::new();
+    while reader.read_line(&mut line).await? > 0 {}
+    Ok(())
 }
 
 async fn content(reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>) -> std::io::Result<Vec<u8>> {
