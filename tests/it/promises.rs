@@ -238,7 +238,7 @@ async fn five_hundred_checks_that_fail_at_once_are_one_small_mail() {
 /// `DEPLOYWATCH_TEST_REJECTS=10000`.
 #[tokio::test]
 async fn thousands_of_refused_deliveries_are_a_handful_of_mails() {
-    let rejects: usize =
+    let rejects: u32 =
         std::env::var("DEPLOYWATCH_TEST_REJECTS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
     let store = TestStore::new(Engine::Sqlite).await;
     let mut settings = hook::settings(&store, Some(NEW), None);
