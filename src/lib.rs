@@ -10,6 +10,7 @@ pub mod api; // wire types and the error-code table
 pub mod settings; // default.toml → file → environment, validated, redacted
 
 pub mod callbacks; // tell GitHub and Vercel what became of a release
+pub mod channels; // the same news to a webhook, a chat, a pager
 pub mod email; // prepare a mail, send a mail
 pub mod relay; // forward a verified delivery to the product
 pub mod store; // our own database, the only place with our SQL

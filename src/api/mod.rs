@@ -7,4 +7,5 @@ pub mod length;
 pub mod oncall;
 pub mod outbox;
 pub mod problem;
+pub mod silences;
 pub mod triggers;

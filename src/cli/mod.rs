@@ -24,6 +24,7 @@ mod remote;
 mod report;
 mod secret;
 mod serve;
+mod silence;
 mod token;
 mod webhook;
 
@@ -63,7 +64,9 @@ enum Command {
     Token(token::TokenArgs),
     /// Show open incidents, and say that you are on them
     Incident(incident::IncidentArgs),
-    /// Send a test mail
+    /// Hold back mails for a while, with an owner, a reason and an end
+    Silence(silence::SilenceArgs),
+    /// Send a test mail, or a test message to a second channel
     Notify(notify::NotifyArgs),
     /// Show who is on call, now and next, and let somebody stand in
     Oncall(oncall::OncallArgs),
@@ -114,6 +117,7 @@ async fn dispatch(command: Command, out: &mut Output) -> ExitCode {
         Command::Doctor(args) => doctor::run(args, out).await,
         Command::Token(args) => token::run(args, out).await,
         Command::Incident(args) => incident::run(args, out).await,
+        Command::Silence(args) => silence::run(args, out).await,
         Command::Notify(args) => notify::run(args, out).await,
         Command::Oncall(args) => oncall::run(args, out).await,
         Command::Outbox(args) => outbox::run(args, out).await,

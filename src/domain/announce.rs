@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::check::{CheckKey, Severity};
 use super::check_state::TargetHealth;
 use super::clock::{SignedDuration, Timestamp, humane, rfc3339};
-use super::deploy::{Deploy, DeployState};
+use super::deploy::Deploy;
 use super::incident::{DedupKey, Facts, IncidentKind, Member, Signal};
 use super::observation::Outcome;
 use super::verdict::{CheckStanding, Verdict, VerdictState};
@@ -120,10 +120,38 @@ pub fn at_end(
             environment: deploy.environment.clone(),
             scope: deploy.id.as_str().to_owned(),
             at: now,
-            facts: report(deploy, verdict, now),
+            facts: report(deploy, verdict, end, now),
         });
     }
     (signals, after)
+}
+
+/// Says that a window has opened, and proves to whoever reads it that mails arrive.
+pub fn armed(deploy: &Deploy, checks: usize, now: Timestamp) -> Signal {
+    let length = humane(SignedDuration::from_secs(deploy.plan.window_seconds.into()));
+    let baseline = match deploy.baseline_at {
+        Some(_) => "compared with the baseline taken before it",
+        None => "without a baseline, so that nothing is compared",
+    };
+    Signal::Report {
+        environment: deploy.environment.clone(),
+        scope: format!("armed/{}", deploy.id),
+        at: now,
+        facts: Facts {
+            severity: Severity::Info,
+            label: "ARMED".to_owned(),
+            subject: subject(deploy),
+            headline: format!(
+                "deploy {} in {} is watched for {length} from now: {checks} checks, {baseline}",
+                deploy.label(),
+                deploy.environment
+            ),
+            since: now,
+            next_steps: vec!["Nothing: you hear from us when something is wrong, and at the end".to_owned()],
+            context: context(deploy, None),
+            members: Vec::new(),
+        },
+    }
 }
 
 /// Time since the window opened, as on a launch clock: `T+00:07`.
@@ -229,7 +257,7 @@ fn cannot_check(deploy: &Deploy, target: &TargetHealth, now: Timestamp) -> Facts
     }
 }
 
-fn report(deploy: &Deploy, verdict: &Verdict, now: Timestamp) -> Facts {
+fn report(deploy: &Deploy, verdict: &Verdict, end: &End, now: Timestamp) -> Facts {
     let length = humane(SignedDuration::from_secs(deploy.plan.window_seconds.into())).replace(' ', "");
     let length = if deploy.plan.window_seconds == 86_400 { "24h".to_owned() } else { length };
     let place = format!("deploy {} in {}", deploy.label(), deploy.environment);
@@ -255,8 +283,8 @@ fn report(deploy: &Deploy, verdict: &Verdict, now: Timestamp) -> Facts {
             "SUPERSEDED".to_owned(),
             format!(
                 "{place} was watched for {watched} until {} took over; it was {} so far",
-                match &deploy.state {
-                    DeployState::Superseded { by, .. } => by.as_str(),
+                match end {
+                    End::SupersededBy(version) => version.as_str(),
                     _ => "a newer deploy",
                 },
                 verdict.provisional.map_or("not judged", |p| p.as_str())

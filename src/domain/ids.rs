@@ -61,6 +61,7 @@ id!(/** One version of a signing secret. */ SecretVersionId, "sec");
 id!(/** One change of a signing secret. */ RotationId, "rot");
 id!(/** An open problem with a dedup key. */ IncidentId, "inc");
 id!(/** One message to one recipient. */ NotificationId, "ntf");
+id!(/** Something that is not mailed for a while. */ SilenceId, "sil");
 id!(/** An API token (the public part). */ TokenId, "tok");
 
 #[cfg(test)]

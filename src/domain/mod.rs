@@ -27,8 +27,10 @@ pub mod verdict;
 
 pub mod flaps;
 pub mod incident;
+pub mod link;
 pub mod notification;
 pub mod oncall;
+pub mod silence;
 pub mod storm;
 
 pub mod delivery;
@@ -45,3 +47,4 @@ pub mod trigger;
 pub mod access;
 #[cfg(test)]
 pub mod fixtures;
+pub mod reach;

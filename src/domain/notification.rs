@@ -17,6 +17,8 @@ pub enum Notice {
     Escalated,
     /// It comes and goes: told once, then it is held open.
     Flapping,
+    /// Somebody is on it; told to second channels alone.
+    Acknowledged,
     Resolved,
     /// Opened and resolved in one mail, since the first one could not be handed over in time.
     Recovered,
@@ -29,13 +31,14 @@ pub enum Notice {
 }
 
 impl Notice {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Opened,
         Self::Reopened,
         Self::Update,
         Self::Reminder,
         Self::Escalated,
         Self::Flapping,
+        Self::Acknowledged,
         Self::Resolved,
         Self::Recovered,
         Self::Report,
@@ -51,6 +54,7 @@ impl Notice {
             Self::Reminder => "reminder",
             Self::Escalated => "escalated",
             Self::Flapping => "flapping",
+            Self::Acknowledged => "acknowledged",
             Self::Resolved => "resolved",
             Self::Recovered => "recovered",
             Self::Report => "report",

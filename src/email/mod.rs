@@ -12,7 +12,7 @@ mod text;
 use std::sync::Arc;
 
 pub use memory::Memory;
-pub use prepare::{Desk, Letter, prepare};
+pub use prepare::{Desk, Letter, Links, prepare};
 pub use text::{instant, mask};
 
 use crate::domain::clock::Timestamp;

@@ -58,7 +58,19 @@ pub struct Letter<'a> {
     /// How many others get the same.
     pub others: usize,
     pub next_reminder: Option<Timestamp>,
+    pub links: Links,
     pub now: Timestamp,
+}
+
+/// Where a mail leads besides its incident's page; all are safe to follow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Links {
+    /// What a person may do, each with a page that asks first.
+    pub actions: Vec<(&'static str, String)>,
+    /// The page of a report.
+    pub page: Option<(&'static str, String)>,
+    /// Ends the reports; never there for alerts.
+    pub unsubscribe: Option<String>,
 }
 
 #[derive(Template)]
@@ -173,6 +185,11 @@ fn headers(desk: &Desk, letter: &Letter<'_>) -> Vec<(String, String)> {
             headers.push(("X-Deploywatch-Deploy", identity(&incident.key.scope, 80)));
         }
     }
+    if let Some(url) = &letter.links.unsubscribe {
+        // RFC 8058: the button of a mail program posts, so that a scanner that follows links ends nothing.
+        headers.push(("List-Unsubscribe", format!("<{url}>")));
+        headers.push(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".into()));
+    }
     if letter.facts.severity == Severity::Critical && letter.notice.announces() {
         headers.push(("Importance", "high".into()));
     }
@@ -209,12 +226,13 @@ fn view(desk: &Desk, letter: &Letter<'_>) -> View {
             .take(CONTEXT)
             .map(|(label, value)| Row::new(clean(label, 40), clean(value, 300)))
             .collect(),
-        open_label: "Open the incident",
+        open_label: letter.links.page.as_ref().map_or("Open the incident", |(label, _)| *label),
         open_url: letter
             .incident
             .zip(desk.public_url.as_ref())
-            .map(|(incident, url)| format!("{url}/incidents/{}", token(incident.id.as_str()))),
-        actions: Vec::new(),
+            .map(|(incident, url)| format!("{url}/incidents/{}", token(incident.id.as_str())))
+            .or_else(|| letter.links.page.as_ref().map(|(_, url)| url.clone())),
+        actions: letter.links.actions.clone(),
         why: why(letter),
         status,
     }
@@ -233,6 +251,7 @@ fn status(letter: &Letter<'_>) -> String {
         Notice::Reminder => format!("REMINDER{count}"),
         Notice::Escalated => format!("ESCALATED {label}{count}"),
         Notice::Flapping => format!("FLAPPING{count}"),
+        Notice::Acknowledged => "ACKNOWLEDGED".into(),
         Notice::Resolved | Notice::Recovered => "RESOLVED".into(),
         Notice::Report | Notice::Digest => label,
         Notice::Test => "TEST".into(),
@@ -250,7 +269,7 @@ fn tone(letter: &Letter<'_>) -> (&'static str, &'static str) {
         (Notice::Resolved | Notice::Recovered, _) => GOOD,
         (Notice::Test | Notice::Digest, _) => QUIET,
         (Notice::Report, _) if label.starts_with("PASSED") => GOOD,
-        (Notice::Report, _) if label.starts_with("INCONCLUSIVE") => UNKNOWN,
+        (Notice::Report, _) if label.starts_with("INCONCLUSIVE") || label == "CHECKER DOWN" => UNKNOWN,
         (Notice::Report, _) if label.starts_with("FAILED") => BAD,
         (Notice::Report, _) => QUIET,
         (_, Some(IncidentKind::CannotCheck | IncidentKind::CheckerDown)) => UNKNOWN,
@@ -380,6 +399,9 @@ fn why(letter: &Letter<'_>) -> Vec<String> {
             incident.id,
             incident.short_id()
         ));
+    }
+    if letter.links.unsubscribe.is_some() {
+        why.push("Your mail program can end these reports for you; alerts will come as ever.".into());
     }
     why.push(format!("Written at {}.", instant(letter.now)));
     why

@@ -1,6 +1,6 @@
 //! Every kind of mail with made-up facts: for `deploywatch email preview` and for the snapshots.
 
-use super::prepare::{Desk, Letter, prepare};
+use super::prepare::{Desk, Letter, Links, prepare};
 use crate::domain::check::Severity;
 use crate::domain::clock::{SignedDuration, Timestamp};
 use crate::domain::ids::{IncidentId, NotificationId};
@@ -31,9 +31,35 @@ impl Sample {
                 recipient: "oncall@example.com",
                 others: 2,
                 next_reminder: announced.map(|_| self.now + SignedDuration::from_hours(1)),
+                links: self.links(desk),
                 now: self.now,
             },
         )
+    }
+
+    /// Links as a server makes them, signed by nobody.
+    fn links(&self, desk: &Desk) -> Links {
+        let Some(base) = &desk.public_url else { return Links::default() };
+        let act =
+            |word: &str| format!("{base}/act/{word}.1746360000.ntf_0192f0c1d2e37f00a1b2c3d4e5f60718.sample");
+        match &self.incident {
+            Some(incident) if incident.state.is_resolved() => Links::default(),
+            Some(incident) => Links {
+                actions: vec![
+                    ("Acknowledge", act("ack")),
+                    ("Snooze 1 h", act("snooze1h")),
+                    ("Snooze 4 h", act("snooze4h")),
+                    ("Silence…", format!("{base}/silences/new?incident={}", incident.id)),
+                ],
+                ..Links::default()
+            },
+            None if self.notice == Notice::Report => Links {
+                page: Some(("Open the deploy", format!("{base}/deploys/dep_0192f0c1d2e37f00"))),
+                unsubscribe: Some(act("reports")),
+                ..Links::default()
+            },
+            None => Links::default(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod health;
 mod idempotent;
 mod inbox;
 mod incidents;
+mod links;
 mod metrics;
 mod oncall;
 mod outbox;
@@ -20,6 +21,7 @@ pub mod routes;
 mod secrets;
 pub mod server;
 mod session;
+mod silences;
 mod triggers;
 mod webhooks;
 

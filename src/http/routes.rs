@@ -6,8 +6,8 @@ use actix_web::web;
 pub use crate::domain::access::Scope;
 
 use super::{
-    dashboard, deliveries, deploys, gate, health, inbox, incidents, metrics, oncall, outbox, secrets,
-    session, triggers, webhooks,
+    dashboard, deliveries, deploys, gate, health, inbox, incidents, links, metrics, oncall, outbox, secrets,
+    session, silences, triggers, webhooks,
 };
 
 /// Who may use a route. The default is nobody.
@@ -110,6 +110,15 @@ pub fn table() -> Vec<Route> {
         }),
         route("GET", "/api/v1/outbox", With(Scope::Read), || web::get().to(outbox::list)),
         route("POST", "/api/v1/outbox/{id}/retry", With(Scope::Ack), || web::post().to(outbox::retry_one)),
+        route("GET", "/act/{token}", Public, || web::get().to(links::look)),
+        route("POST", "/act/{token}", Public, || web::post().to(links::press)),
+        route("GET", "/silences", With(Scope::Read), || web::get().to(silences::page)),
+        route("POST", "/silences", With(Scope::Ack), || web::post().to(silences::add_by_form)),
+        route("GET", "/silences/new", With(Scope::Ack), || web::get().to(silences::new_page)),
+        route("POST", "/silences/{id}/end", With(Scope::Ack), || web::post().to(silences::end_by_form)),
+        route("GET", "/api/v1/silences", With(Scope::Read), || web::get().to(silences::list)),
+        route("POST", "/api/v1/silences", With(Scope::Ack), || web::post().to(silences::add)),
+        route("POST", "/api/v1/silences/{id}/end", With(Scope::Ack), || web::post().to(silences::end)),
         route("GET", "/inbox", With(Scope::Read), || web::get().to(inbox::list)),
         route("GET", "/inbox/{id}", With(Scope::Read), || web::get().to(inbox::mail)),
         route("GET", "/inbox/{id}/html", With(Scope::Read), || web::get().to(inbox::html)),

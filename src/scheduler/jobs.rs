@@ -2,9 +2,11 @@
 
 use std::pin::Pin;
 
+use crate::services::heartbeat::{self, Beat};
 use crate::services::{
-    Context, alerting, answers, outbox, retention, secrets, triggers, verification, webhooks,
+    Context, alerting, answers, outbox, retention, secrets, silences, triggers, verification, webhooks,
 };
+use crate::store::StoreError;
 
 /// What a job says of one activation, for logs and metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,10 +72,17 @@ pub fn table() -> Vec<Job> {
             run: |ctx| Box::pin(async move { report(retention::forget(&ctx).await) }),
         },
         Job { name: alerting::OUTBOX_JOB, every: 2, run: |ctx| Box::pin(send(ctx)) },
+        Job { name: "channels", every: 1, run: |ctx| Box::pin(send_to_channels(ctx)) },
+        Job { name: heartbeat::JOB, every: 60, run: |ctx| Box::pin(beat(ctx)) },
         Job {
             name: "alerts",
             every: 15,
             run: |ctx| Box::pin(async move { report(alerting::catch_up(&ctx).await) }),
+        },
+        Job {
+            name: silences::JOB,
+            every: 5,
+            run: |ctx| Box::pin(async move { report(silences::catch_up(&ctx).await) }),
         },
     ]
 }
@@ -96,8 +105,27 @@ fn report<E: std::error::Error>(result: Result<u64, E>) -> JobReport {
 
 /// Sends the mails that are due; a broken path is a problem although the store answered.
 async fn send(ctx: Context) -> JobReport {
-    match outbox::send_due(&ctx).await {
+    sent(outbox::send_due(&ctx).await)
+}
+
+/// The same for second channels.
+async fn send_to_channels(ctx: Context) -> JobReport {
+    sent(outbox::second::send_due(&ctx).await)
+}
+
+fn sent(outcome: Result<outbox::Sending, StoreError>) -> JobReport {
+    match outcome {
         Ok(sending) => JobReport { done: sending.sent, problem: sending.problem },
+        Err(error) => report(Err::<u64, _>(error)),
+    }
+}
+
+/// Says to the outside that all is well, if it is.
+async fn beat(ctx: Context) -> JobReport {
+    match heartbeat::beat(&ctx).await {
+        Ok(Beat::Sent) => JobReport { done: 1, problem: None },
+        Ok(Beat::Off | Beat::Starting) => JobReport { done: 0, problem: None },
+        Ok(Beat::Withheld(why)) => JobReport { done: 0, problem: Some(why) },
         Err(error) => report(Err::<u64, _>(error)),
     }
 }

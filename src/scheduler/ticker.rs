@@ -160,7 +160,7 @@ async fn activate(ctx: Context, job: Job, last: Arc<Mutex<Status>>) -> JobReport
     let now = ctx.now();
     set(&|status| status.began_at = Some(now));
     let began = Instant::now();
-    let metrics = ctx.metrics.clone();
+    let (metrics, progress) = (ctx.metrics.clone(), ctx.progress.clone());
     let span = tracing::info_span!("job", job = job.name);
     let run = std::panic::AssertUnwindSafe((job.run)(ctx)).catch_unwind().instrument(span);
     let (report, outcome) = match run.await {
@@ -173,6 +173,9 @@ async fn activate(ctx: Context, job: Job, last: Arc<Mutex<Status>>) -> JobReport
         }
     };
     metrics.job(job.name, outcome, began.elapsed());
+    if outcome != "panic" {
+        progress.ended(job.name, report.done, report.problem.is_some());
+    }
     if let Some(problem) = &report.problem {
         tracing::warn!(job = job.name, done = report.done, "{problem}");
     }

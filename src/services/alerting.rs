@@ -2,15 +2,21 @@
 
 pub mod act;
 pub mod announce;
+pub mod broadcast;
+mod hearing;
 
 use crate::domain::clock::{SignedDuration, Timestamp};
 use crate::domain::ids::{IncidentId, uuid_v7};
 use crate::domain::incident::{
     AlertPolicy, DedupKey, Facts, Incident, IncidentChange, IncidentKind, IncidentState, Member, Mute, Signal,
 };
-use crate::services::{Context, oncall};
+use crate::domain::notification::Notice;
+use crate::services::{Context, oncall, silences};
 use crate::store::incidents::{Event, Stored, Which};
 use crate::store::{StoreError, Tx, incidents};
+
+use hearing::Hearing;
+pub use hearing::tell_after_silence;
 
 /// The job that sends; nudge it after the commit of a transaction that recorded signals.
 pub const OUTBOX_JOB: &str = "outbox";
@@ -195,16 +201,17 @@ pub(super) async fn write(
             announce::resolved(ctx, tx, &incident).await?;
         } else {
             announce::withdraw_held(ctx, tx, &incident).await?;
+            // A pager keeps what nobody resolves.
+            broadcast::follow_up(ctx, tx, &incident, Notice::Resolved).await?;
         }
         return Ok(true);
     }
-    let now = ctx.now();
-    let mute = mute(ctx, tx, &stored.incident).await?;
-    let owes = stored.incident.owed(now, mute, &policy_of(ctx, &stored.incident)).is_some();
+    let hearing = hearing(ctx, tx, &stored.incident).await?;
+    let owes = hearing.owed(ctx, &stored.incident).is_some();
     if change == IncidentChange::Nothing && !owes {
         return Ok(true);
     }
-    write_with_owed(ctx, tx, stored, change, actor, mute).await
+    write_with_owed(ctx, tx, stored, change, actor, &hearing).await
 }
 
 async fn write_with_owed(
@@ -213,29 +220,29 @@ async fn write_with_owed(
     stored: Stored,
     change: IncidentChange,
     actor: &str,
-    mute: Mute,
+    hearing: &Hearing,
 ) -> Result<bool, StoreError> {
     let Stored { mut incident, version } = stored;
-    let now = ctx.now();
-    let owed = incident.owed(now, mute, &policy_of(ctx, &incident));
+    let owed = hearing.owed(ctx, &incident);
     if let Some(notice) = owed {
-        incident.tell(notice, now);
+        hearing.tell(&mut incident, notice, ctx.now());
     }
     // What was written for the morning says what is true by then, so that it is told once.
-    let held =
-        if mute == Mute::Quiet && owed.is_none() { announce::held(tx, &incident).await? } else { Vec::new() };
+    let waits = hearing.is_quiet() && owed.is_none();
+    let held = if waits { announce::held(tx, &incident).await? } else { Vec::new() };
     if !held.is_empty() {
-        incident.told.members = Some(incident.facts.members.iter().map(|m| m.key.clone()).collect());
+        let heard = hearing.audible(&incident).facts.members;
+        incident.told.members = Some(heard.into_iter().map(|member| member.key).collect());
     }
     if !incidents::update(tx, &incident, version).await? {
         return Ok(false);
     }
     note_change(ctx, tx, &incident, change, actor).await?;
     for first in &held {
-        announce::renew(ctx, tx, &incident, first, held.len() - 1).await?;
+        announce::renew(ctx, tx, &hearing.audible(&incident), first, held.len() - 1).await?;
     }
     if let Some(notice) = owed {
-        announce::incident(ctx, tx, &incident, notice).await?;
+        announce::incident(ctx, tx, &hearing.audible(&incident), notice).await?;
     }
     Ok(true)
 }
@@ -247,11 +254,11 @@ async fn tell_owed(
     change: IncidentChange,
     actor: &str,
 ) -> Result<bool, StoreError> {
-    let mute = mute(ctx, tx, &stored.incident).await?;
-    if stored.incident.owed(ctx.now(), mute, &policy_of(ctx, &stored.incident)).is_none() {
+    let hearing = hearing(ctx, tx, &stored.incident).await?;
+    if hearing.owed(ctx, &stored.incident).is_none() {
         return Ok(false);
     }
-    write_with_owed(ctx, tx, stored, change, actor, mute).await
+    write_with_owed(ctx, tx, stored, change, actor, &hearing).await
 }
 
 /// The end of an incident lets the ones speak that it held back.
@@ -265,6 +272,14 @@ pub(super) async fn release(ctx: &Context, tx: &mut Tx, key: &DedupKey) -> Resul
         }
     }
     Ok(())
+}
+
+async fn hearing(ctx: &Context, tx: &mut Tx, incident: &Incident) -> Result<Hearing, StoreError> {
+    let mute = mute(ctx, tx, incident).await?;
+    if mute == Mute::Muted {
+        return Ok(Hearing::MUTED);
+    }
+    Ok(Hearing::of(mute, silences::covering(ctx, tx, incident).await?))
 }
 
 async fn mute(ctx: &Context, tx: &mut Tx, incident: &Incident) -> Result<Mute, StoreError> {

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::Entropy;
 use crate::email::Mailer;
+use crate::services::heartbeat::Progress;
 use crate::services::targets::{Prober, Targets};
 use crate::settings::Settings;
 use crate::store::Db;
@@ -29,6 +30,7 @@ pub struct Context {
     pub metrics: Metrics,
     pub nudge: Nudge,
     pub mailer: Mailer,
+    pub progress: Progress,
 }
 
 impl Context {
@@ -44,7 +46,8 @@ impl Context {
         let prober = Arc::new(Targets::new(settings.clone(), keys.derive("row-digests")));
         let (metrics, nudge) = (Metrics::default(), Nudge::default());
         let mailer = Mailer::of(&settings.email);
-        Self { db, clock, entropy, settings, prober, keys, metrics, nudge, mailer }
+        let progress = Progress::default();
+        Self { db, clock, entropy, settings, prober, keys, metrics, nudge, mailer, progress }
     }
 
     pub fn now(&self) -> Timestamp {

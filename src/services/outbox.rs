@@ -6,6 +6,7 @@
 pub mod admin;
 mod lateness;
 pub mod path;
+pub mod second;
 mod storm;
 pub mod trial;
 pub mod view;

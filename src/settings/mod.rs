@@ -15,7 +15,7 @@ pub use oncall::{OnCallPlan, plan as oncall_plan};
 pub use redact::address;
 pub use sections::*;
 pub use sources::{COMMAND_VARIABLES, PLAIN_VARIABLES, variable_of};
-pub use validate::decode_key;
+pub use validate::{decode_key, signing_key};
 
 use std::collections::BTreeMap;
 
@@ -35,10 +35,14 @@ pub struct Settings {
     pub email: Email,
     pub alerts: Alerts,
     pub oncall: OnCall,
+    pub heartbeat: Heartbeat,
     pub telemetry: Telemetry,
     /// Who tells us of releases, by the name in the route `/triggers/NAME`.
     #[serde(default)]
     pub triggers: BTreeMap<String, Trigger>,
+    /// Where else on-call is told, by a name of your choice.
+    #[serde(default)]
+    pub channels: BTreeMap<String, Channel>,
     /// What is watched, by name: `acme-production`.
     #[serde(default)]
     pub environments: BTreeMap<String, Environment>,

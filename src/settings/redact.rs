@@ -26,6 +26,11 @@ pub fn address(url: &str) -> String {
         return format!("sqlite:{}", path.split('?').next().unwrap_or_default());
     }
     match url::Url::parse(url) {
+        // A web address is a secret by its path: whoever has it may post there.
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => {
+            let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{}://{}{port}/[redacted]", parsed.scheme(), parsed.host_str().unwrap_or_default())
+        }
         Ok(parsed) => {
             let host = parsed.host_str().unwrap_or_default();
             let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -48,6 +53,11 @@ mod tests {
                 "postgres://[redacted]@db.example.com:5433/acme",
             ),
             ("postgres://db/acme?password=canary", "postgres://db/acme"),
+            (
+                "https://canary:canary@hooks.slack.com/services/canary?x=canary",
+                "https://hooks.slack.com/[redacted]",
+            ),
+            ("http://127.0.0.1:9000/canary", "http://127.0.0.1:9000/[redacted]"),
             ("sqlite:/var/lib/dw.db?mode=rwc", "sqlite:/var/lib/dw.db"),
             ("postgres://user:can ary@[broken", "[redacted]"),
         ] {

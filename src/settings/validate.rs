@@ -47,6 +47,8 @@ pub(super) fn check(
     for (path, says) in super::oncall::problems(settings) {
         report.problem(&path, &says);
     }
+    tls_of_the_port(settings, report, warnings);
+    channels(settings, report);
     if settings.telemetry.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
         report.problem("telemetry.log", "must be tracing directives, such as info,deploywatch=debug");
     }
@@ -312,6 +314,83 @@ fn email(settings: &Settings, purpose: Purpose, report: &mut Report<'_>) {
     if purpose == Purpose::Serve {
         somebody_is_told(settings, report);
     }
+}
+
+/// Two ports are known for their mode; the other one would only wait and fail.
+fn tls_of_the_port(settings: &Settings, report: &Report<'_>, warnings: &mut Vec<String>) {
+    let smtp = &settings.email.smtp;
+    let named = report.origins.name("email.smtp.tls");
+    match (smtp.port, smtp.tls) {
+        (465, Some(SmtpTls::Starttls | SmtpTls::None)) => warnings.push(format!(
+            "{named} does not fit port 465, which wants TLS from the first byte; set \"implicit\" or port 587"
+        )),
+        (25 | 587, Some(SmtpTls::Implicit)) => warnings.push(format!(
+            "{named} is \"implicit\" and port {} usually begins in plain text; set \"starttls\" or port 465",
+            smtp.port
+        )),
+        _ => {}
+    }
+}
+
+fn channels(settings: &Settings, report: &mut Report<'_>) {
+    for (name, channel) in &settings.channels {
+        let at = |field: &str| format!("channels.{name}.{field}");
+        if name == "email" {
+            report.problem(&format!("channels.{name}"), "must not be named email, which stands for mails");
+        }
+        if let Some(url) = &channel.url {
+            web_address(report, &at("url"), url);
+        } else if channel.kind != ChannelKind::Pagerduty {
+            report.problem(&at("url"), "is missing; say where to send");
+        }
+        let secret = channel.secret.as_ref().map(ExposeSecret::expose_secret).filter(|s| !s.is_empty());
+        match (channel.kind, secret) {
+            (ChannelKind::Slack, Some(_)) => {
+                report.problem(&at("secret"), "is not used by slack, whose address is its secret; unset it");
+            }
+            (ChannelKind::Slack, None) => {}
+            (ChannelKind::Webhook, None) => report.problem(
+                &at("secret"),
+                "is missing; set it and the receiver's to `whsec_` and what `openssl rand -base64 32` prints",
+            ),
+            (ChannelKind::Webhook, Some(secret)) if signing_key(secret).is_none() => report.problem(
+                &at("secret"),
+                "must be whsec_ and 24 to 64 bytes as base64; `openssl rand -base64 32` makes them",
+            ),
+            (ChannelKind::Pagerduty, None) => {
+                report.problem(&at("secret"), "is missing; give the routing key of the integration");
+            }
+            (ChannelKind::Webhook | ChannelKind::Pagerduty, Some(_)) => {}
+        }
+        for environment in &channel.environments {
+            if !settings.environments.contains_key(environment) {
+                let known: Vec<&str> = settings.environments.keys().map(String::as_str).collect();
+                let listed = if known.is_empty() { "none is configured".into() } else { known.join(", ") };
+                report.problem(
+                    &at("environments"),
+                    &format!("names {environment:?}, which is not an environment ({listed})"),
+                );
+            }
+        }
+    }
+    if let Some(url) = &settings.heartbeat.url {
+        web_address(report, "heartbeat.url", url);
+    }
+}
+
+/// The address itself stays out of the message: it may hold a token.
+fn web_address(report: &mut Report<'_>, path: &str, url: &SecretString) {
+    let parsed = url::Url::parse(url.expose_secret()).ok();
+    if !parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some()) {
+        report.problem(path, "must be an address that begins with https:// or http://");
+    }
+}
+
+/// The key behind a `whsec_` secret of Standard Webhooks.
+pub fn signing_key(secret: &str) -> Option<Vec<u8>> {
+    let text = secret.trim().strip_prefix("whsec_")?;
+    let key = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    (24..=64).contains(&key.len()).then_some(key)
 }
 
 /// A server that watches something must be able to tell somebody.

@@ -15,6 +15,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "alerts", include_str!("../../migrations/0004_alerts.sql")),
     (7, "triggers", include_str!("../../migrations/0007_triggers.sql")),
     (10, "oncall", include_str!("../../migrations/0010_oncall.sql")),
+    (11, "channels", include_str!("../../migrations/0011_channels.sql")),
 ];
 
 const TABLE: &str = "_sqlx_migrations";

@@ -17,6 +17,7 @@ pub mod deploys;
 pub mod idempotency;
 pub mod incidents;
 pub mod leases;
+pub mod links;
 pub mod meta;
 pub mod notifications;
 pub mod observations;
@@ -29,6 +30,7 @@ pub mod rotations;
 pub mod scans;
 pub mod secrets;
 pub mod sessions;
+pub mod silences;
 pub mod tokens;
 pub mod triggers;
 

@@ -273,6 +273,28 @@ pub async fn cancel_follow_ups(
     Ok(done.rows_affected())
 }
 
+/// The channels that messages wait for.
+pub async fn list_waiting_channels(c: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
+    let rows =
+        sqlx::query("SELECT DISTINCT channel FROM notifications WHERE state IN ('pending', 'sending')")
+            .fetch_all(c)
+            .await?;
+    rows.iter().map(|row| Ok(row.try_get("channel")?)).collect()
+}
+
+/// Cancels what waits for a channel that is no more.
+pub async fn cancel_channel(c: &mut AnyConnection, channel: &str, now: Timestamp) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "UPDATE notifications SET state = 'cancelled', finished_at = $2, lease = NULL, lease_until = NULL
+         WHERE channel = $1 AND state IN ('pending', 'sending')",
+    )
+    .bind(channel)
+    .bind(to_micros(now))
+    .execute(c)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Cancels a message that waits for a later attempt. `false`: it does not wait.
 pub async fn withdraw(
     c: &mut AnyConnection,

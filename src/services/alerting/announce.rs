@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::broadcast;
 use crate::domain::check::Severity;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::NotificationId;
 use crate::domain::incident::{Facts, Incident, IncidentKind};
 use crate::domain::notification::{Held, Notice, NotificationState};
 use crate::domain::oncall::{Called, same_address};
-use crate::email::{Desk, Letter, mask, prepare};
-use crate::services::{Context, oncall};
+use crate::email::{Desk, Letter, Links, mask, prepare};
+use crate::services::{Context, links, oncall};
+use crate::store::links::wants_no_reports;
 use crate::store::notifications::{self, Notification};
 use crate::store::{StoreError, Tx, outbox};
 
@@ -28,6 +30,7 @@ pub async fn incident(
     incident: &Incident,
     notice: Notice,
 ) -> Result<(), StoreError> {
+    broadcast::incident(ctx, tx, incident, notice).await?;
     let Some(mut people) = told_of(ctx, tx, incident, notice).await? else { return Ok(()) };
     let earlier: Vec<notifications::Stored> = notifications::list_of_incident(tx, &incident.id).await?;
     let earlier: Vec<_> = earlier.into_iter().filter(|s| s.notification.channel == EMAIL).collect();
@@ -148,6 +151,7 @@ async fn told_of(
 
 /// Tells whoever was told of the problem that it is over, each at most once and nobody else.
 pub async fn resolved(ctx: &Context, tx: &mut Tx, incident: &Incident) -> Result<(), StoreError> {
+    broadcast::follow_up(ctx, tx, incident, Notice::Resolved).await?;
     let mut last: BTreeMap<String, notifications::Stored> = BTreeMap::new();
     let all = notifications::list_of_incident(tx, &incident.id).await?;
     for stored in all
@@ -187,9 +191,13 @@ pub async fn report(
     at: Timestamp,
     facts: &Facts,
 ) -> Result<(), StoreError> {
+    broadcast::report(ctx, tx, environment, scope, facts).await?;
     let people = oncall::called(ctx, tx, environment, facts.severity).await?;
     for called in &people {
         let recipient = &called.person.email;
+        if is_optional(scope) && wants_no_reports(tx, environment, recipient).await? {
+            continue;
+        }
         let id = NotificationId::new(ctx.now(), ctx.entropy.as_ref());
         let letter = Letter {
             id: &id,
@@ -200,6 +208,7 @@ pub async fn report(
             recipient,
             others: people.len() - 1,
             next_reminder: None,
+            links: links_of_report(ctx, &id, scope),
             now: at,
         };
         let row = Notification {
@@ -220,6 +229,23 @@ pub async fn report(
         }
     }
     Ok(())
+}
+
+/// What a deploy came to is news that a person may do without; all else comes in any case.
+fn is_optional(scope: &str) -> bool {
+    scope.starts_with("dep_")
+}
+
+/// A report's page is its deploy's.
+fn links_of_report(ctx: &Context, id: &NotificationId, scope: &str) -> Links {
+    let deploy = scope.rsplit('/').next().filter(|part| part.starts_with("dep_"));
+    let base = ctx.settings.http.public_url.as_ref().zip(deploy);
+    let page = base.map(|(url, deploy)| format!("{}/deploys/{deploy}", url.as_str().trim_end_matches('/')));
+    Links {
+        page: page.map(|url| ("Open the deploy", url)),
+        unsubscribe: if is_optional(scope) { links::of_report(ctx, id, ctx.now()) } else { None },
+        ..Links::default()
+    }
 }
 
 async fn write(
@@ -288,6 +314,7 @@ fn letter<'a>(
         recipient,
         others,
         next_reminder: incident.next_reminder(&super::policy_of(ctx, incident)),
+        links: Links { actions: links::of_incident(ctx, id, incident, ctx.now()), ..Links::default() },
         now: ctx.now(),
     }
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use super::second;
 use crate::domain::check::Severity;
 use crate::domain::ids::NotificationId;
 use crate::domain::incident::Facts;
 use crate::domain::notification::{Notice, NotificationState};
-use crate::email::{Desk, Letter, prepare};
+use crate::email::{Desk, Letter, Links, prepare};
 use crate::services::Context;
 use crate::services::alerting::announce::EMAIL;
+use crate::services::alerting::broadcast;
 use crate::settings::EmailTransport;
 use crate::store::StoreError;
 use crate::store::notifications::{self, Attempt, Notification, Stored};
@@ -33,6 +35,7 @@ pub async fn write(ctx: &Context, people: &[String]) -> Result<Vec<NotificationI
             recipient,
             others: people.len() - 1,
             next_reminder: None,
+            links: Links::default(),
             now,
         };
         let row = Notification {
@@ -55,13 +58,32 @@ pub async fn write(ctx: &Context, people: &[String]) -> Result<Vec<NotificationI
     Ok(ids)
 }
 
+/// Writes a test message to a channel, or the end of one, which closes what a pager opened for it. `None`: the
+/// settings have no such channel.
+pub async fn write_to_channel(
+    ctx: &Context,
+    channel: &str,
+    notice: Notice,
+) -> Result<Option<NotificationId>, StoreError> {
+    let id = NotificationId::new(ctx.now(), ctx.entropy.as_ref());
+    let mut facts = facts(ctx);
+    facts.subject = format!("deploywatch channel {channel}");
+    facts.headline = format!("Messages from deploywatch reach the channel {channel}");
+    facts.context.retain(|(label, _)| label != "sent through");
+    let Some(row) = broadcast::trial(ctx, channel, notice, &facts, id.clone()) else { return Ok(None) };
+    let mut tx = ctx.db.begin().await?;
+    notifications::insert(&mut tx, &row).await?;
+    tx.commit().await?;
+    Ok(Some(id))
+}
+
 /// Sends until the message has been tried once, here or by a running server, and says what came of it. A
 /// message that failed is withdrawn: a test that arrives an hour later would only confuse.
 pub async fn try_once(ctx: &Context, id: &NotificationId) -> Result<(Stored, Vec<Attempt>), StoreError> {
     let seconds = ctx.settings.email.smtp.attempt_seconds.saturating_mul(2).saturating_add(5);
     let wait = async {
         loop {
-            super::send_due(ctx).await?;
+            send(ctx, id).await?;
             let stored = notifications::get(&mut *ctx.db.reader().await?, id).await?;
             let stored = stored.ok_or_else(|| StoreError::Corrupt(format!("{id} has vanished")))?;
             let waiting = match stored.state {
@@ -88,6 +110,17 @@ pub async fn try_once(ctx: &Context, id: &NotificationId) -> Result<(Stored, Vec
     }
     let attempts = notifications::list_attempts(&mut *ctx.db.reader().await?, id).await?;
     Ok((stored, attempts))
+}
+
+/// Sends what is due on the message's own way.
+async fn send(ctx: &Context, id: &NotificationId) -> Result<(), StoreError> {
+    let stored = notifications::get(&mut *ctx.db.reader().await?, id).await?;
+    let channel = stored.map_or_else(|| EMAIL.to_owned(), |stored| stored.notification.channel);
+    match ctx.settings.channels.get(&channel) {
+        Some(settings) => second::send_to(ctx, &channel, settings).await?,
+        None => super::send_due(ctx).await?,
+    };
+    Ok(())
 }
 
 fn facts(ctx: &Context) -> Facts {

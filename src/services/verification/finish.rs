@@ -2,7 +2,7 @@
 //! and a person's decision beside the verdict.
 
 use super::{Announcement, VerificationError, Watched, environment, is_over, start};
-use crate::domain::announce::{End, at_end};
+use crate::domain::announce::{End, armed, at_end};
 use crate::domain::baseline::{Baseline, BaselineSource, is_fresh};
 use crate::domain::check_state::{CheckState, TargetHealth};
 use crate::domain::clock::{Timestamp, truncate};
@@ -11,6 +11,7 @@ use crate::domain::ids::{BaselineId, DeployId};
 use crate::domain::incident::{DedupKey, IncidentKind, Signal};
 use crate::domain::verdict::{Provisional, Verdict, VerdictState, fold};
 use crate::services::{Context, alerting, answers};
+use crate::settings::ArmedPolicy;
 use crate::store::audit::{self, AuditEntry};
 use crate::store::{StoreError, Tx, baselines, deploys, deploys::DeployRow, observations};
 
@@ -85,6 +86,14 @@ async fn finish_in(ctx: &Context, tx: &mut Tx, mut row: DeployRow) -> Result<Dep
     }
     observations::put_states(tx, &row.deploy.id, &watched.states.iter().collect::<Vec<_>>()).await?;
     answers::changed(ctx, tx, &row.deploy).await?;
+    let says_so = match ctx.settings.alerts.armed {
+        ArmedPolicy::First => previous.is_none(),
+        ArmedPolicy::Always => true,
+        ArmedPolicy::Never => false,
+    };
+    if says_so {
+        alerting::record(ctx, tx, &[armed(&row.deploy, watched.checks.len(), now)]).await?;
+    }
     Ok(row)
 }
 

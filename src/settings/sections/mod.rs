@@ -15,9 +15,13 @@ use serde::Deserialize;
 
 use super::schema::SecretText;
 
+mod channels;
+mod heartbeat;
 mod signature;
 mod triggers;
 
+pub use channels::{Channel, ChannelKind, ChannelSeverity};
+pub use heartbeat::{Heartbeat, HeartbeatMethod};
 pub use oncall::{EnvironmentOnCall, OnCall, OnCallPerson, OnCallRotation};
 pub use signature::{SchemeName, SignatureSettings};
 pub use triggers::Trigger;
@@ -231,6 +235,25 @@ pub struct Alerts {
     pub resolve_hold_seconds: u32,
     /// More mails than this to one recipient in 10 minutes become a digest.
     pub max_mails_per_10_minutes: u32,
+    /// What the links in mails may do without signing in: act (acknowledge, snooze) or login (nothing).
+    pub links: LinkPolicy,
+    /// When a window opens, a mail says so and proves the path: first (of an environment), always or never.
+    pub armed: ArmedPolicy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArmedPolicy {
+    First,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkPolicy {
+    Act,
+    Login,
 }
 
 /// `[telemetry]`
