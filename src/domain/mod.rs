@@ -25,6 +25,7 @@ pub mod explain;
 pub mod gate;
 pub mod verdict;
 
+pub mod absence;
 pub mod flaps;
 pub mod incident;
 pub mod link;

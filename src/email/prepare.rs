@@ -437,6 +437,45 @@ mod tests {
         }
     }
 
+    /// Gmail ignores what stands in brackets when it threads, so that the text outside must be the same for all
+    /// mails of an incident, and of no other.
+    #[test]
+    fn what_stands_outside_the_brackets_is_the_incidents_alone() {
+        let mut owner = std::collections::BTreeMap::new();
+        for (n, sample) in samples::all(noon()).into_iter().enumerate() {
+            let Some(mut incident) = sample.incident.clone() else { continue };
+            incident.id =
+                crate::domain::ids::IncidentId::from_text(format!("inc_0192f0c1d2e37f00a1b2c3d4e5{n:06x}"));
+            for notice in Notice::ALL {
+                let mut sample =
+                    samples::Sample { notice, incident: Some(incident.clone()), ..sample.clone() };
+                let label = format!("{} [x]", sample.facts.label);
+                for label in [sample.facts.label.clone(), "ANOTHER WORD".into(), label] {
+                    sample.facts.label = label;
+                    let subject = sample.prepare(&desk()).subject;
+                    let (status, outside) = subject.split_once("] ").expect("the status is in brackets");
+                    assert!(status.starts_with('[') && !outside.contains(['[', ']']), "{subject}");
+                    let known = owner.entry(outside.to_owned()).or_insert_with(|| incident.id.clone());
+                    assert_eq!(*known, incident.id, "{subject} is another incident's too");
+                }
+            }
+        }
+        let incidents: std::collections::BTreeSet<_> = owner.values().collect();
+        assert_eq!(owner.len(), incidents.len(), "one text for each incident: {owner:?}");
+    }
+
+    #[test]
+    fn only_what_a_deploy_came_to_can_be_unsubscribed() {
+        for sample in samples::all(noon()) {
+            let content = sample.prepare(&desk());
+            let can = content.headers.iter().any(|(name, _)| name == "List-Unsubscribe");
+            let optional = ["PASSED", "FAILED", "SUPERSEDED", "INCONCLUSIVE"];
+            let outcome =
+                sample.incident.is_none() && optional.iter().any(|o| sample.facts.label.starts_with(o));
+            assert_eq!(can, outcome, "{}", sample.name);
+        }
+    }
+
     #[test]
     fn html_is_small_and_fetches_nothing() {
         for sample in samples::all(noon()) {

@@ -1,10 +1,11 @@
 //! Every kind of mail with made-up facts: for `deploywatch email preview` and for the snapshots.
 
 use super::prepare::{Desk, Letter, Links, prepare};
+use crate::domain::absence::{self, Unwatched};
 use crate::domain::check::Severity;
 use crate::domain::clock::{SignedDuration, Timestamp};
 use crate::domain::ids::{IncidentId, NotificationId};
-use crate::domain::incident::{DedupKey, Facts, Incident, IncidentKind, Member};
+use crate::domain::incident::{DedupKey, Facts, Incident, IncidentKind, Member, Signal};
 use crate::domain::notification::{Content, Notice};
 
 /// One mail before it is put into words.
@@ -55,7 +56,7 @@ impl Sample {
             },
             None if self.notice == Notice::Report => Links {
                 page: Some(("Open the deploy", format!("{base}/deploys/dep_0192f0c1d2e37f00"))),
-                unsubscribe: Some(act("reports")),
+                unsubscribe: (!matches!(self.name, "armed" | "checker-down")).then(|| act("reports")),
                 ..Links::default()
             },
             None => Links::default(),
@@ -120,6 +121,30 @@ pub fn all(now: Timestamp) -> Vec<Sample> {
             "INCONCLUSIVE",
             "Deploy 7f3c2a1 cannot be judged: only 61% of its slots could be measured",
         ),
+        report(
+            "passed-with-warnings",
+            Notice::Report,
+            "PASSED 24h WITH WARNINGS",
+            "Deploy 7f3c2a1 passed with warnings after 24 h: 3 of 12,410 rows of agents have no organisation",
+        ),
+        report(
+            "failed-window",
+            Notice::Report,
+            "FAILED 24h",
+            "The window of deploy 7f3c2a1 is over and it has failed: user_credits has 900 rows",
+        ),
+        report(
+            "armed",
+            Notice::Report,
+            "ARMED",
+            "Deploy 7f3c2a1 in acme-production is watched for 24 h from now: 17 checks, compared with the baseline \
+             taken before it",
+        ),
+        Sample { notice: Notice::Report, ..of_signal("checker-down", absence(now), now) },
+        of("compromised-secret", Notice::Opened, IncidentKind::CompromisedSecret, compromised(now)),
+        of("rotation-stuck", Notice::Opened, IncidentKind::RotationStuck, stuck(now)),
+        of("mail-broken", Notice::Opened, IncidentKind::MailBroken, lost_recipient(now)),
+        digest(now),
         Sample {
             facts: Facts {
                 subject: "deploywatch mail path".into(),
@@ -129,6 +154,56 @@ pub fn all(now: Timestamp) -> Vec<Sample> {
             ..report("test", Notice::Test, "TEST", "")
         },
     ]
+}
+
+/// What a signal tells, without an incident.
+fn of_signal(name: &'static str, signal: Signal, now: Timestamp) -> Sample {
+    let facts = match signal {
+        Signal::Report { facts, .. } | Signal::Firing { facts, .. } => facts,
+        Signal::Cleared { .. } => failing(now),
+    };
+    Sample { name, notice: Notice::Report, incident: None, facts, now }
+}
+
+fn absence(now: Timestamp) -> Signal {
+    let deploy = Some(("dep_0192f0c1d2e37f00", "7f3c2a1".to_owned()));
+    let what = Unwatched { environment: "acme-production", deploy, missed: 8 };
+    absence::signal(&what, now - SignedDuration::from_mins(42), now)
+}
+
+/// One mail for many, when a storm guard holds back the rest.
+fn digest(now: Timestamp) -> Sample {
+    let line = |n: u32| Member {
+        key: format!("ntf_{n}"),
+        title: format!("[FAIL {n}] acme-production deploy 7f3c2a1 #3f9a{n:02}"),
+        severity: if n < 3 { Severity::Critical } else { Severity::Warning },
+        expected: String::new(),
+        observed: String::new(),
+        baseline: None,
+        change: None,
+        first_seen_at: now,
+        count: 0,
+        runs: 0,
+        message: format!("{n} checks fail since T+00:07 of deploy 7f3c2a1 in acme-production"),
+        runbook: None,
+    };
+    Sample {
+        name: "digest",
+        notice: Notice::Digest,
+        incident: None,
+        facts: Facts {
+            label: "DIGEST 24".into(),
+            subject: "deploywatch mails to you".into(),
+            headline:
+                "24 messages in one mail: you are sent at most 10 mails in 10 minutes, and there were more"
+                    .into(),
+            next_steps: vec!["Start with the worst, which stand first".into()],
+            context: Vec::new(),
+            members: (1..25).map(line).collect(),
+            ..failing(now)
+        },
+        now,
+    }
 }
 
 fn incident(kind: IncidentKind, facts: &Facts, notice: Notice, now: Timestamp) -> Incident {
@@ -268,5 +343,56 @@ fn refused(now: Timestamp) -> Facts {
         headline: "Every delivery of lemonsqueezy fails since 10 min: no known secret signs them".into(),
         next_steps: vec!["Compare the secret at Lemon Squeezy with LEMONSQUEEZY_WEBHOOK_SECRET".into()],
         ..stale(now)
+    }
+}
+
+fn compromised(now: Timestamp) -> Facts {
+    Facts {
+        label: "COMPROMISED SECRET".into(),
+        headline: "A delivery was signed with secret 3c9d…e1, which is marked compromised".into(),
+        next_steps: vec![
+            "Treat it as forged: look at the delivery, and at what the product did with it".into(),
+        ],
+        ..stale(now)
+    }
+}
+
+fn stuck(now: Timestamp) -> Facts {
+    Facts {
+        severity: Severity::Warning,
+        label: "ROTATION STUCK".into(),
+        headline: "The rotation of lemonsqueezy waits for the product since 1 d: it still holds 3c9d…e1"
+            .into(),
+        next_steps: vec!["Deploy the product with the secret whose fingerprint is 81fe…07".into()],
+        ..stale(now)
+    }
+}
+
+fn lost_recipient(now: Timestamp) -> Facts {
+    Facts {
+        label: "MAIL BROKEN".into(),
+        subject: "acme-production mail to b***@example.com".into(),
+        headline: "A mail about acme-production to b***@example.com was given up".into(),
+        next_steps: vec![
+            "Check whether b***@example.com still exists and correct the recipients of acme-production"
+                .into(),
+            "Tell that person what this mail is about; they were not told".into(),
+        ],
+        context: Vec::new(),
+        members: vec![Member {
+            key: "b***@example.com".into(),
+            title: "b***@example.com".into(),
+            severity: Severity::Critical,
+            expected: "the mail server takes this recipient".into(),
+            observed: "refused with 550 at the step `recipient`".into(),
+            baseline: None,
+            change: None,
+            first_seen_at: now,
+            count: 1,
+            runs: 0,
+            message: String::new(),
+            runbook: None,
+        }],
+        ..failing(now)
     }
 }

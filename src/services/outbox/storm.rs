@@ -6,7 +6,7 @@ use crate::domain::ids::NotificationId;
 use crate::domain::incident::{Facts, Member};
 use crate::domain::notification::{Held, Notice};
 use crate::domain::storm::{Pace, WINDOW, pace};
-use crate::email::{Desk, Letter, prepare};
+use crate::email::{Desk, Letter, Links, prepare};
 use crate::services::Context;
 use crate::services::alerting::announce::EMAIL;
 use crate::store::notifications::{self, Claim, Notification, Stored};
@@ -65,6 +65,7 @@ async fn write_digest(ctx: &Context, tx: &mut Tx, claim: &Claim, now: Timestamp)
         recipient,
         others: 0,
         next_reminder: None,
+        links: Links::default(),
         now,
     };
     let row = Notification {

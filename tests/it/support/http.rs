@@ -11,3 +11,15 @@ pub fn client() -> reqwest::Client {
         .build()
         .expect("a plain client can be made")
 }
+
+/// A form as a browser sends it.
+pub trait Form {
+    fn form(self, fields: &[(&str, &str)]) -> Self;
+}
+
+impl Form for reqwest::RequestBuilder {
+    fn form(self, fields: &[(&str, &str)]) -> Self {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.header("content-type", "application/x-www-form-urlencoded").body(body)
+    }
+}

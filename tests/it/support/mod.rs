@@ -17,6 +17,7 @@ pub mod pooler;
 pub mod process;
 pub mod product;
 pub mod reaper;
+pub mod receiver;
 pub mod served;
 pub mod signer;
 pub mod smtp;
