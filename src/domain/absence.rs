@@ -1,7 +1,7 @@
 //! After a time without us: what is said of it.
 
 use super::check::Severity;
-use super::clock::{Timestamp, humane, rfc3339};
+use super::clock::{Timestamp, humane};
 use super::incident::{Facts, Signal};
 
 /// What was watched while nobody did.
@@ -17,6 +17,7 @@ pub struct Unwatched<'a> {
 pub fn signal(what: &Unwatched<'_>, from: Timestamp, to: Timestamp) -> Signal {
     let length = humane(to.duration_since(from));
     let hours = |at: Timestamp| at.strftime("%H:%M").to_string();
+    let exact = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     let environment = what.environment;
     let lost = match (&what.deploy, what.missed) {
         (None, _) => {
@@ -25,7 +26,7 @@ pub fn signal(what: &Unwatched<'_>, from: Timestamp, to: Timestamp) -> Signal {
         (Some((_, deploy)), 1) => format!("1 run of deploy {deploy} in {environment} was missed"),
         (Some((_, deploy)), n) => format!("{n} runs of deploy {deploy} in {environment} were missed"),
     };
-    let mut context = vec![("Away from".to_owned(), rfc3339(from)), ("Back at".to_owned(), rfc3339(to))];
+    let mut context = vec![("Away from".to_owned(), exact(from)), ("Back at".to_owned(), exact(to))];
     if let Some((_, deploy)) = &what.deploy {
         context.push(("Version".to_owned(), deploy.clone()));
         context.push(("Runs missed".to_owned(), what.missed.to_string()));
