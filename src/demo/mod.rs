@@ -103,6 +103,10 @@ fn settings(wish: &Wish, folder: &Path, product: &Product) -> anyhow::Result<Set
     std::fs::write(&checks, CHECKS).context("the demo's checks cannot be written")?;
     let mut settings = Settings::defaults();
     settings.http.listen = wish.listen;
+    // The links in the mails lead here, where the port is known beforehand.
+    if wish.listen.port() != 0 {
+        settings.http.public_url = format!("http://{}", wish.listen).parse().ok();
+    }
     settings.store.url = format!("sqlite:{}", folder.join("deploywatch.db").display()).into();
     settings.email.transport = EmailTransport::Memory;
     settings.email.from = "deploywatch <deploywatch@demo.example>".into();

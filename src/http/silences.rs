@@ -153,7 +153,7 @@ pub async fn new_page(
     };
     let incident = incident.map(|stored| stored.incident);
     let mut given = incident.as_ref().map(prefilled).unwrap_or_default();
-    given.owner = caller.actor.trim_start_matches("token ").to_owned();
+    given.owner = caller.actor.strip_prefix("token ").unwrap_or_default().to_owned();
     given.length = "4h".into();
     form(&ctx, &caller, given, incident.as_ref(), None)
 }
