@@ -237,6 +237,7 @@ fn struct_defaults_and_example_list_the_same_settings() {
         if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
             section = name
                 .replace("environments.acme-production", "environments.*")
+                .replace("channels.team", "channels.*")
                 .replace("sources.lemonsqueezy", "sources.*")
                 .replace("triggers.github", "triggers.*")
                 .replace("people.ada", "people.*")
@@ -266,6 +267,7 @@ fn struct_defaults_and_example_list_the_same_settings() {
             .enumerate()
             .map(|(i, part)| match part.as_str() {
                 "*" if field.path[i - 1] == "environments" => "acme-production".to_owned(),
+                "*" if field.path[i - 1] == "channels" => "team".to_owned(),
                 "*" if field.path[i - 1] == "triggers" => "github".to_owned(),
                 "*" if field.path[i - 1] == "people" => "ada".to_owned(),
                 "*" if field.path[i - 1] == "rotations" => "primary".to_owned(),
