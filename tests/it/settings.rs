@@ -177,6 +177,17 @@ fn each_rule_has_its_sentence() {
             "is set twice, by LEMONSQUEEZY_WEBHOOK_SECRET and by LEMONSQUEEZY_WEBHOOK_SECRET_FILE",
         ),
         (&[("DEPLOYWATCH__TELEMETRY__LOG", "info,=")], "must be tracing directives"),
+        (&[("DEPLOYWATCH__HEARTBEAT__URL", "nonsense")], "must be an address that begins with https://"),
+        (&[("DEPLOYWATCH__CHANNELS__TEAM__KIND", "slack")], "is missing; say where to send"),
+        (
+            &[
+                ("DEPLOYWATCH__CHANNELS__TEAM__KIND", "webhook"),
+                ("DEPLOYWATCH__CHANNELS__TEAM__URL", "https://bot.example.com/"),
+                ("DEPLOYWATCH__CHANNELS__TEAM__SECRET", "whsec_c2hvcnQ="),
+            ],
+            "must be whsec_ and 24 to 64 bytes as base64",
+        ),
+        (&[("DEPLOYWATCH__CHANNELS__PAGER__KIND", "pagerduty")], "give the routing key"),
     ];
     for (env, sentence) in cases {
         let found = problems(&inputs(env), Purpose::Command);
