@@ -14,6 +14,10 @@ use crate::support::{Engine, TestStore};
 
 /// A sender that trusts `authority`, wants `tls` and has a login.
 async fn desk(mailbox: &Mailbox, authority: &Authority, tls: SmtpTls) -> Desk {
+    Desk::with(TestStore::new(Engine::Sqlite).await, settings(mailbox, authority, tls)).await
+}
+
+fn settings(mailbox: &Mailbox, authority: &Authority, tls: SmtpTls) -> Settings {
     let mut settings = Settings::defaults();
     settings.email.transport = EmailTransport::Smtp;
     settings.email.from = "deploywatch <alerts@example.com>".into();
@@ -26,7 +30,7 @@ async fn desk(mailbox: &Mailbox, authority: &Authority, tls: SmtpTls) -> Desk {
     smtp.username = Some(USERNAME.into());
     smtp.password = Some(PASSWORD.to_owned().into());
     smtp.attempt_seconds = 20;
-    Desk::with(TestStore::new(Engine::Sqlite).await, settings).await
+    settings
 }
 
 #[tokio::test]
@@ -106,6 +110,21 @@ async fn a_server_without_starttls_is_refused() {
     assert!(text.contains("does not offer STARTTLS and nothing is sent in the clear"), "{text}");
     assert_eq!(class, Some(FailureClass::Configuration));
     assert!(mailbox.commands().contains("EHLO"), "the server was asked");
+    nothing_was_given_away(&mailbox);
+}
+
+/// Both sides wait for the other to speak first, which only a deadline ends.
+#[tokio::test]
+async fn plain_text_to_a_port_of_tls_names_the_mode_to_pick() {
+    let authority = Authority::new();
+    let mailbox = Mailbox::up_with(Front::closed(SmtpTls::Implicit, authority.issue(HOST)));
+    let mut settings = settings(&mailbox, &authority, SmtpTls::Starttls);
+    settings.email.smtp.attempt_seconds = 2;
+    let desk = Desk::with(TestStore::new(Engine::Sqlite).await, settings).await;
+    desk.fires(IncidentKind::ChecksFailed, &["a"]).await;
+    assert_eq!(desk.send().await.failed, 1);
+    let (text, _) = last_failure(&desk).await;
+    assert!(text.contains("set email.smtp.tls = \"implicit\""), "{text}");
     nothing_was_given_away(&mailbox);
 }
 
