@@ -155,7 +155,7 @@ pub async fn set_reports(
 /// The recipient as others may read it; the row of the mail has the address.
 fn actor(mail: &Notification) -> String {
     if mail.channel == EMAIL {
-        format!("{} by mail", mask(&mail.recipient))
+        format!("{} (by mail)", mask(&mail.recipient))
     } else {
         format!("somebody in {}", mail.channel)
     }

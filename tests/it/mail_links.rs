@@ -110,7 +110,7 @@ async fn scanners_change_nothing_and_a_person_acts_once() {
     assert!(done.text().await.unwrap().contains("Done. You are on it"));
     let (now, _) = state(&app).await;
     assert!(
-        matches!(&now, IncidentState::Acknowledged { by, .. } if by == "a***@example.com by mail"),
+        matches!(&now, IncidentState::Acknowledged { by, .. } if by == "a***@example.com (by mail)"),
         "{now:?}"
     );
     let entries = audited(&app).await;
