@@ -35,13 +35,24 @@ fn secret(path: &str, receiver: &Receiver) -> String {
         "webhooks.sources.*.secret_previous" => format!("{CANARY}-live-before"),
         "webhooks.sources.*.test_secret" => format!("{CANARY}-test"),
         "webhooks.sources.*.test_secret_previous" => format!("{CANARY}-test-before"),
+        "triggers.*.secret" => format!("{CANARY}-trigger"),
+        "triggers.*.secret_previous" => format!("{CANARY}-trigger-before"),
+        "triggers.*.token" => format!("{CANARY}-token"),
+        "triggers.*.private_key" => {
+            format!("-----BEGIN PRIVATE KEY-----\n{CANARY}-key\n-----END PRIVATE KEY-----\n")
+        }
         other => panic!("say in this test what a canary for {other} looks like"),
     }
 }
 
 fn environment(receiver: &Receiver, smtp: u16) -> BTreeMap<String, String> {
     let name = |path: &[String]| {
-        let names = [("channels", "hook"), ("environments", "acme"), ("sources", "lemonsqueezy")];
+        let names = [
+            ("channels", "hook"),
+            ("environments", "acme"),
+            ("sources", "lemonsqueezy"),
+            ("triggers", "github"),
+        ];
         let mut path = path.to_vec();
         for at in 1..path.len() {
             if path[at] == "*" {
@@ -59,6 +70,7 @@ fn environment(receiver: &Receiver, smtp: u16) -> BTreeMap<String, String> {
     for (variable, value) in [
         ("CHANNELS__HOOK__KIND", "webhook"),
         ("CHANNELS__HOOK__ALLOW_PRIVATE", "true"),
+        ("TRIGGERS__GITHUB__APP_ID", "4711"),
         ("EMAIL__SMTP__HOST", "127.0.0.1"),
         ("EMAIL__SMTP__TLS", "none"),
         ("EMAIL__SMTP__USERNAME", "deploywatch"),
