@@ -162,7 +162,7 @@ pub fn all(now: Timestamp) -> Vec<Sample> {
 fn of_signal(name: &'static str, signal: Signal, now: Timestamp) -> Sample {
     let facts = match signal {
         Signal::Report { facts, .. } | Signal::Firing { facts, .. } => facts,
-        Signal::Cleared { .. } => failing(now),
+        _ => failing(now),
     };
     Sample { name, notice: Notice::Report, incident: None, facts, now }
 }
