@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::Output;
 use super::common::SettingsArgs;
+use super::secret_follow::{self, Until};
 use crate::app::{self, Parts};
 use crate::domain::clock::rfc3339;
 use crate::domain::rotation::ProofKind;
@@ -68,6 +69,17 @@ enum SecretCommand {
         /// End the open rotation without touching any secret
         #[arg(long, conflicts_with = "from_file")]
         give_up: bool,
+        /// Say each step as it happens: until both sides switched, or until the old secret is retired
+        #[arg(long, value_enum, value_name = "UNTIL", num_args = 0..=1, default_missing_value = "switched")]
+        follow: Option<FollowUntil>,
+    },
+    /// What the product reports of its secret: the text to sign, and the fingerprint of a value
+    Fingerprint {
+        #[command(flatten)]
+        slot: SlotArgs,
+        /// Compute it of the value in this file, as the product does of its own
+        #[arg(long, value_name = "FILE")]
+        from_file: Option<PathBuf>,
     },
     /// Make the staged secret active without waiting for a delivery
     Promote(ChangeArgs),
@@ -148,6 +160,12 @@ struct ChangeArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum FollowUntil {
+    Switched,
+    Completed,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum Mode {
     Live,
     Test,
@@ -169,7 +187,7 @@ pub async fn run(args: SecretArgs, out: &mut Output) -> anyhow::Result<u8> {
     }
     let result = command(&ctx, &keyring, args.command, out).await;
     ctx.db.close().await;
-    result.map(|()| 0)
+    result
 }
 
 async fn command(
@@ -177,7 +195,7 @@ async fn command(
     keyring: &Keyring,
     command: SecretCommand,
     out: &mut Output,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<u8> {
     match command {
         SecretCommand::Status { source, format } => {
             let views = secrets::status(ctx, source.as_deref()).await?;
@@ -201,7 +219,7 @@ async fn command(
             let added = secrets::add(ctx, keyring, &slot.slot(), &secret, Origin::Cli, &why.who()).await?;
             print_added(&added, out);
         }
-        SecretCommand::Rotate { slot, value, why, plan, product_done, give_up } => {
+        SecretCommand::Rotate { slot, value, why, plan, product_done, give_up, follow } => {
             let (slot, who) = (slot.slot(), why.who());
             if plan {
                 secrets::plan_rotation(ctx, &slot, &who).await?;
@@ -214,11 +232,33 @@ async fn command(
                 );
             } else if give_up {
                 secrets::give_up(ctx, &slot, &who).await?;
-            } else {
-                let secret = read_value(&value)?;
+            } else if let Some(secret) = read_unless_following(&value, follow.is_some())? {
                 print_added(&secrets::add(ctx, keyring, &slot, &secret, Origin::Cli, &who).await?, out);
             }
             print_status(&secrets::status(ctx, Some(&slot.source)).await?, out);
+            if let Some(until) = follow {
+                let until = match until {
+                    FollowUntil::Switched => Until::Switched,
+                    FollowUntil::Completed => Until::Completed,
+                };
+                return secret_follow::follow(ctx, &slot, until, out).await;
+            }
+        }
+        SecretCommand::Fingerprint { slot, from_file } => {
+            let slot = slot.slot();
+            match from_file {
+                Some(path) => {
+                    let secret = read_value(&ValueArgs { from_file: Some(path) })?;
+                    let own = secrets::product_fingerprint(keyring, &slot, &secret);
+                    out.line(&own.context("the file is empty")?);
+                }
+                None => {
+                    let text = secrets::fingerprint_text(keyring, &slot);
+                    out.line(&format!(
+                        "printf %s '{text}' | openssl dgst -sha256 -hmac \"$LEMONSQUEEZY_WEBHOOK_SECRET\" -r | cut -c1-16"
+                    ));
+                }
+            }
         }
         SecretCommand::Promote(change) => run_change(ctx, change, Operation::Promote, out).await?,
         SecretCommand::Retire { change, force } => {
@@ -234,7 +274,7 @@ async fn command(
         }
         SecretCommand::Rollback(change) => run_change(ctx, change, Operation::RollBack, out).await?,
     }
-    Ok(())
+    Ok(0)
 }
 
 fn insist(forced: bool) -> Insistence {
@@ -253,6 +293,15 @@ async fn run_change(
         out.line(&line);
     }
     Ok(())
+}
+
+/// The new value; without one, `--follow` joins the rotation that is open.
+fn read_unless_following(args: &ValueArgs, following: bool) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
+    if following && args.from_file.is_none() && std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let secret = read_value(args)?;
+    Ok(Some(secret).filter(|secret| !(following && secret.is_empty())))
 }
 
 /// The value without the newline that files and `echo` end with; anything else odd is kept and warned about.
@@ -296,6 +345,9 @@ fn print_status(views: &[SlotView], out: &mut Output) {
         out.line(&format!("{}/{}: {} — {}", view.source, view.mode, view.health, view.summary));
         for line in versions_table(std::slice::from_ref(view)).lines() {
             out.line(&format!("  {}", line.trim_end()));
+        }
+        if let Some(product) = &view.product {
+            out.line(&format!("  the product holds {product}"));
         }
         if view.quarantined > 0 {
             out.line(&format!("  {} refused bodies wait for the right secret", view.quarantined));

@@ -4,8 +4,9 @@ use clap::Args;
 
 use super::Output;
 use super::common::SettingsArgs;
+use super::reload;
 use crate::app::{App, Parts, Role};
-use crate::settings::{Loaded, LogFormat, Purpose, Settings};
+use crate::settings::{self, Loaded, LogFormat, Purpose, Settings};
 use crate::shutdown;
 use crate::telemetry::{self, Format, Options};
 
@@ -29,7 +30,11 @@ pub async fn run(args: ServeArgs, out: &mut Output) -> anyhow::Result<u8> {
     let code = match app {
         Ok(app) => {
             greet(&app, nothing, out);
+            let inputs = args.settings.inputs();
+            let load = move || settings::load(&inputs, Purpose::Serve).map(|loaded| loaded.settings);
+            let following = reload::follow(app.context.clone(), load)?;
             app.run_until(stop).await;
+            following.abort();
             Ok(0)
         }
         Err(error) => Err(error.into()),

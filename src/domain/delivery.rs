@@ -338,6 +338,10 @@ fn matched(
             quarantine: false,
         };
     };
+    if version.slot.mode == SlotMode::Test && head.test_mode == Some(false) {
+        // A test secret is shown around more freely, so it vouches for no live event.
+        return refused(Class::OtherSlot, true);
+    }
     if by_state == Class::OverdueSecret {
         return accepted(by_state);
     }

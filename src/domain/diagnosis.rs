@@ -108,6 +108,11 @@ impl Class {
         Self::ALL.into_iter().find(|class| class.as_str() == text)
     }
 
+    /// Whether an accepted delivery of this class is meant for the product.
+    pub fn is_for_product(self) -> bool {
+        !matches!(self, Self::TestOnLive | Self::UnexpectedStore)
+    }
+
     /// One sentence for on-call: what was seen and what it most likely means.
     pub fn explain(self) -> String {
         if let Self::MalformedSignature(Some(format)) = self {

@@ -29,6 +29,10 @@ pub enum IncidentKind {
     SignatureFailures,
     /// A rotation did not reach its next phase in time.
     RotationStuck,
+    /// The product does not take the deliveries that are passed on to it.
+    ProductDown,
+    /// Deliveries verify but something about them is not as it should be, or a source cannot verify at all.
+    WebhookOddity,
     /// The mail path itself is broken.
     MailBroken,
     /// We were down and slots were missed.
@@ -36,13 +40,15 @@ pub enum IncidentKind {
 }
 
 impl IncidentKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::ChecksFailed,
         Self::CannotCheck,
         Self::StaleSecret,
         Self::CompromisedSecret,
         Self::SignatureFailures,
         Self::RotationStuck,
+        Self::ProductDown,
+        Self::WebhookOddity,
         Self::MailBroken,
         Self::CheckerDown,
     ];
@@ -55,6 +61,8 @@ impl IncidentKind {
             Self::CompromisedSecret => "compromised_secret",
             Self::SignatureFailures => "signature_failures",
             Self::RotationStuck => "rotation_stuck",
+            Self::ProductDown => "product_down",
+            Self::WebhookOddity => "webhook_oddity",
             Self::MailBroken => "mail_broken",
             Self::CheckerDown => "checker_down",
         }

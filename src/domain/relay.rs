@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::check::Severity;
 use super::clock::SignedDuration;
 use super::secret::StateName;
 
@@ -36,13 +37,30 @@ pub enum Reaction {
     Trouble,
 }
 
+/// Whether the product says that it does not believe the signature.
+pub fn refuses_signature(status: u16) -> bool {
+    matches!(status, 400 | 401 | 403)
+}
+
 /// The matrix of the matched version's state against the product's answer.
 pub fn react(state: StateName, status: u16) -> Reaction {
     match (status, state) {
         (200..=299, _) => Reaction::Accepted,
-        (400 | 401 | 403, StateName::Active | StateName::Staged) => Reaction::ProductOnOld,
-        (400 | 401 | 403, StateName::Retiring | StateName::Overdue) => Reaction::ProductOnNew,
-        _ => Reaction::Trouble,
+        (status, _) if !refuses_signature(status) => Reaction::Trouble,
+        (_, StateName::Active | StateName::Staged) => Reaction::ProductOnOld,
+        (_, StateName::Retiring | StateName::Overdue) => Reaction::ProductOnNew,
+        (_, StateName::Retired | StateName::Compromised | StateName::Purged) => Reaction::Trouble,
+    }
+}
+
+/// How loud on-call hears that the product does not take deliveries, if at all, after that many tries at one.
+/// The first retries are for restarts and deploys.
+pub fn trouble(attempts: u32, dead: bool) -> Option<Severity> {
+    match attempts {
+        _ if dead => Some(Severity::Critical),
+        0..=2 => None,
+        3..=4 => Some(Severity::Warning),
+        _ => Some(Severity::Critical),
     }
 }
 
@@ -74,13 +92,28 @@ impl Probed {
     }
 }
 
-/// Compares the answers to a body signed with the new secret, with the old one, and with garbage.
-pub fn conclude(new: u16, old: u16, garbage: u16) -> Probed {
-    match (new != garbage, old != garbage) {
-        (false, true) => Probed::OnOld,
-        (true, false) => Probed::Switched,
-        (true, true) => Probed::AcceptsBoth,
-        (false, false) => Probed::Undecidable,
+/// One answer of the product to a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answered<'a> {
+    pub status: u16,
+    pub body: &'a [u8],
+}
+
+/// Compares the answers to a body signed with the new secret, with the old one, and twice with garbage. The
+/// second garbage shows whether the product answers the same thing in the same words; only then do words count.
+pub fn conclude(new: Answered<'_>, old: Answered<'_>, [garbage, again]: [Answered<'_>; 2]) -> Probed {
+    if garbage.status != again.status {
+        return Probed::Undecidable;
+    }
+    let words_count = garbage.body == again.body;
+    let as_garbage = |answer: Answered<'_>| {
+        answer.status == garbage.status && (!words_count || answer.body == garbage.body)
+    };
+    match (as_garbage(new), as_garbage(old)) {
+        (true, false) => Probed::OnOld,
+        (false, true) => Probed::Switched,
+        (false, false) => Probed::AcceptsBoth,
+        (true, true) => Probed::Undecidable,
     }
 }
 
@@ -105,10 +138,23 @@ mod tests {
             (StateName::Overdue, 400, Reaction::ProductOnNew),
             (StateName::Active, 500, Reaction::Trouble),
             (StateName::Retiring, 302, Reaction::Trouble),
+            (StateName::Retired, 401, Reaction::Trouble),
         ];
         for (state, status, expected) in table {
             assert_eq!(react(state, status), expected, "{state:?} {status}");
         }
+    }
+
+    #[test]
+    fn trouble_is_told_after_the_first_retries() {
+        assert_eq!(trouble(2, false), None);
+        assert_eq!(trouble(3, false), Some(Severity::Warning));
+        assert_eq!(trouble(5, false), Some(Severity::Critical));
+        assert_eq!(trouble(1, true), Some(Severity::Critical));
+    }
+
+    fn said(status: u16, body: &str) -> Answered<'_> {
+        Answered { status, body: body.as_bytes() }
     }
 
     #[test]
@@ -122,7 +168,19 @@ mod tests {
             ((404, 404, 404), Probed::Undecidable),
         ];
         for ((new, old, garbage), expected) in table {
-            assert_eq!(conclude(new, old, garbage), expected);
+            let garbage = [said(garbage, ""); 2];
+            assert_eq!(conclude(said(new, ""), said(old, ""), garbage), expected);
         }
+    }
+
+    #[test]
+    fn words_tell_answers_apart_where_the_product_repeats_itself() {
+        let (yes, no) = (said(200, "{\"ok\":true}"), said(200, "{\"ok\":false}"));
+        assert_eq!(conclude(yes, no, [no; 2]), Probed::Switched);
+        assert_eq!(conclude(no, yes, [no; 2]), Probed::OnOld);
+        let with_id = [said(401, "request 1"), said(401, "request 2")];
+        assert_eq!(conclude(said(401, "request 3"), said(200, "ok"), with_id), Probed::OnOld);
+        let flaky = [said(401, ""), said(503, "")];
+        assert_eq!(conclude(yes, no, flaky), Probed::Undecidable);
     }
 }

@@ -268,7 +268,7 @@ fn tone(letter: &Letter<'_>) -> (&'static str, &'static str) {
     match (letter.notice, letter.incident.map(|incident| incident.key.kind)) {
         (Notice::Resolved | Notice::Recovered, _) => GOOD,
         (Notice::Test | Notice::Digest, _) => QUIET,
-        (Notice::Report, _) if label.starts_with("PASSED") => GOOD,
+        (Notice::Report, _) if label.starts_with("PASSED") || label == "SECRET ROTATED" => GOOD,
         (Notice::Report, _) if label.starts_with("INCONCLUSIVE") || label == "CHECKER DOWN" => UNKNOWN,
         (Notice::Report, _) if label.starts_with("FAILED") => BAD,
         (Notice::Report, _) => QUIET,

@@ -3,14 +3,16 @@
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
-use super::ApiError;
+use super::{ApiError, Caller};
 use crate::api::problem::Code;
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::Delivery;
 use crate::domain::diagnosis::Class;
 use crate::domain::ids::{DeliveryId, EventId, SecretVersionId};
 use crate::services::Context;
+use crate::services::webhooks::{self, PassingError};
 use crate::store::deliveries;
+use crate::store::relays::Selection;
 
 const MOST: u32 = 200;
 
@@ -68,4 +70,58 @@ pub async fn show(ctx: web::Data<Context>, id: web::Path<String>) -> Result<Http
         "next_steps": class.map(|class| class.next_steps(&found.source, &ctx.settings.webhooks.scheme(&found.source))),
         "delivery": found,
     })))
+}
+
+/// What to send to the product again: these deliveries, or all of a source and time.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Again {
+    #[serde(default)]
+    ids: Vec<String>,
+    source: Option<String>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    /// Only those that were given up.
+    #[serde(default)]
+    only_dead: bool,
+}
+
+/// `POST /api/v1/deliveries/replay`: 202 with how many were queued.
+pub async fn replay(
+    ctx: web::Data<Context>,
+    caller: Caller,
+    body: web::Json<Again>,
+) -> Result<HttpResponse, ApiError> {
+    let Again { ids, source, since, until, only_dead } = body.into_inner();
+    let replayed = match source {
+        None if ids.is_empty() => {
+            let detail = "say what to send again: `ids`, or a `source` with `since`, `until` or `only_dead`";
+            return Err(ApiError::new(Code::InvalidRequest, detail));
+        }
+        None => {
+            for id in &ids {
+                let id = DeliveryId::from_text(id.clone());
+                webhooks::replay(&ctx, &id, &caller.actor).await.map_err(unpassed)?;
+            }
+            webhooks::Replayed { queued: ids.len() as u64, more: false }
+        }
+        Some(source) => {
+            let selection = Selection { source, since, until, only_dead };
+            webhooks::replay_all(&ctx, &selection, &caller.actor).await.map_err(unpassed)?
+        }
+    };
+    Ok(HttpResponse::Accepted().json(replayed))
+}
+
+/// Why nothing was sent to the product.
+pub(super) fn unpassed(error: PassingError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        PassingError::Store(cause) => ApiError::from(cause),
+        PassingError::NotQueued(_) | PassingError::NoProduct(_) | PassingError::NothingToCompare(_) => {
+            ApiError::new(Code::Conflict, text)
+        }
+        PassingError::Forward(_) => ApiError::new(Code::TargetUnavailable, text),
+        PassingError::Keys(_) | PassingError::Secrets(_) => ApiError::new(Code::Internal, text),
+    }
 }

@@ -76,11 +76,15 @@ pub fn table() -> Vec<Route> {
             web::get().to(gate::verdict)
         }),
         route("GET", "/api/v1/deliveries", With(Scope::Read), || web::get().to(deliveries::list)),
+        route("POST", "/api/v1/deliveries/replay", With(Scope::Admin), || web::post().to(deliveries::replay)),
         route("GET", "/api/v1/deliveries/{id}", With(Scope::Read), || web::get().to(deliveries::show)),
         route("GET", "/api/v1/secrets", With(Scope::Read), || web::get().to(secrets::list)),
         route("POST", "/api/v1/secrets", With(Scope::Admin), || web::post().to(secrets::add)),
         route("POST", "/api/v1/secrets/{source}/{mode}/product", With(Scope::Deploy), || {
             web::post().to(secrets::report)
+        }),
+        route("POST", "/api/v1/secrets/{source}/{mode}/rotation/{action}", With(Scope::Admin), || {
+            web::post().to(secrets::rotation)
         }),
         route("POST", "/api/v1/secrets/{source}/{mode}/{action}", With(Scope::Admin), || {
             web::post().to(secrets::change)

@@ -9,8 +9,8 @@ use crate::api::problem::Code;
 use crate::domain::rotation::ProofKind;
 use crate::domain::secret::plan::{Insistence, Refusal};
 use crate::domain::secret::{Origin, Slot, SlotMode};
-use crate::services::Context;
 use crate::services::secrets::{self, Keyring, Operation, SecretError, Who};
+use crate::services::{Context, webhooks};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,10 +39,17 @@ pub struct Change {
     force: bool,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    #[serde(default)]
+    reason: String,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
-    /// The fingerprint of the secret that the product holds, as `secret status` shows it.
+    /// The fingerprint of the secret that the product holds: as it computes it, or as `secret status` shows it.
     fingerprint: String,
 }
 
@@ -102,34 +109,52 @@ pub async fn report(
     body: web::Json<Report>,
 ) -> Result<HttpResponse, ApiError> {
     let (source, mode) = path.into_inner();
+    let (slot, keyring) = (Slot { source, mode }, Keyring::new(&ctx.keys));
+    let reported = secrets::report_product(&ctx, &keyring, &slot, &body.fingerprint, &caller.actor);
+    Ok(HttpResponse::Ok().json(reported.await.map_err(answer)?))
+}
+
+/// `POST /api/v1/secrets/{source}/{mode}/rotation/{action}` with plan, give-up, product-done or probe.
+pub async fn rotation(
+    ctx: web::Data<Context>,
+    caller: Caller,
+    path: web::Path<(String, SlotMode, String)>,
+    body: Option<web::Json<Reason>>,
+) -> Result<HttpResponse, ApiError> {
+    let (source, mode, action) = path.into_inner();
     let slot = Slot { source, mode };
-    let views = secrets::status(&ctx, Some(&slot.source)).await.map_err(answer)?;
-    let version = views
-        .iter()
-        .filter(|view| view.mode == mode.as_str())
-        .flat_map(|view| &view.versions)
-        .find(|version| version.fingerprint == body.fingerprint);
-    let Some(version) = version else {
-        return Err(ApiError::new(Code::NotFound, "no secret of this slot has this fingerprint"));
-    };
-    let newest = views
-        .iter()
-        .filter(|view| view.mode == mode.as_str())
-        .filter_map(|view| view.rotation.as_ref()?.to.clone())
-        .any(|label| label.contains(&version.fingerprint));
-    let proved = newest
-        && secrets::confirm_product(&ctx, &slot, ProofKind::Fingerprint, &caller.actor)
-            .await
-            .map_err(answer)?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({
-        "version": version.version, "state": version.state, "rotation_proved": proved,
-    })))
+    let reason = body.map(|body| body.into_inner().reason).unwrap_or_default();
+    let who = Who { actor: caller.actor, reason };
+    match action.as_str() {
+        "plan" => drop(secrets::plan_rotation(&ctx, &slot, &who).await.map_err(answer)?),
+        "give-up" => drop(secrets::give_up(&ctx, &slot, &who).await.map_err(answer)?),
+        "product-done" => {
+            let by = ProofKind::Operator { actor: who.actor.clone() };
+            if !secrets::confirm_product(&ctx, &slot, by, &who.actor).await.map_err(answer)? {
+                return Err(ApiError::new(Code::Conflict, format!("no rotation of {slot} is open")));
+            }
+        }
+        "probe" => {
+            let probed =
+                webhooks::probe(&ctx, &slot, &who.actor).await.map_err(super::deliveries::unpassed)?;
+            return Ok(HttpResponse::Ok()
+                .json(serde_json::json!({ "probe": probed, "explanation": probed.explain() })));
+        }
+        _ => {
+            let detail = "there is no such action; there are plan, give-up, product-done and probe";
+            return Err(ApiError::new(Code::NotFound, detail));
+        }
+    }
+    let slots = secrets::status(&ctx, Some(&slot.source)).await.map_err(answer)?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "slots": slots })))
 }
 
 fn answer(error: SecretError) -> ApiError {
     let code = match &error {
         SecretError::Refused(Refusal::Unusable(_)) | SecretError::Notation(_) => Code::InvalidRequest,
-        SecretError::Refused(Refusal::Unknown) | SecretError::UnknownSource(_) => Code::NotFound,
+        SecretError::Refused(Refusal::Unknown)
+        | SecretError::UnknownSource(_)
+        | SecretError::UnknownFingerprint => Code::NotFound,
         SecretError::Refused(_) | SecretError::Conflict => Code::Conflict,
         SecretError::Store(_) => Code::StoreUnavailable,
     };

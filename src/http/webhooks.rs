@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 
@@ -42,6 +42,7 @@ pub async fn receive(
         user_agent: text(headers, "user-agent"),
         event_header: text(headers, "x-event-name"),
         content_encoding: text(headers, "content-encoding"),
+        passed_on: if ingest.passes_on(&source) { all(headers) } else { Vec::new() },
         source: source.clone(),
         body,
         sender,
@@ -98,6 +99,14 @@ fn named(headers: &HeaderMap, wanted: &[Text]) -> Headers {
     named
 }
 
+/// Every header that is text; what is not cannot be passed on.
+fn all(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |(name, value): (&HeaderName, &HeaderValue)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    };
+    headers.iter().filter_map(text).collect()
+}
+
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
@@ -127,7 +136,7 @@ fn closing(mut response: HttpResponse) -> HttpResponse {
 }
 
 fn retry_later(mut response: HttpResponse) -> HttpResponse {
-    let value = actix_web::http::header::HeaderValue::from_static("5");
+    let value = HeaderValue::from_static("5");
     response.headers_mut().insert(actix_web::http::header::RETRY_AFTER, value);
     response
 }

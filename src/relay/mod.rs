@@ -1,114 +1,117 @@
 //! Passing a verified delivery on to the product: the exact bytes, no redirects, and never to an address
 //! that only machines inside a cloud should see.
 
-use std::net::{IpAddr, SocketAddr};
+mod guard;
+
 use std::time::Duration;
+
+use futures_util::StreamExt;
+pub use guard::Forbidden;
 
 /// One attempt as a whole; a product that answers later is busy, not broken.
 const ATTEMPT: Duration = Duration::from_secs(15);
+/// What is read of an answer, at most: enough to tell two answers apart.
+const ANSWER_BYTES: usize = 16 * 1024;
 
-/// What is sent: raw bytes and the headers that the provider would send.
+/// What is sent: raw bytes, the headers that came with them, and ours.
 #[derive(Clone)]
 pub struct Forward<'a> {
     pub url: &'a url::Url,
     pub body: Vec<u8>,
-    /// The signature and what goes with it, as the provider would send them.
+    /// As received, or as the provider would have sent them.
     pub headers: Vec<(String, String)>,
-    pub event_name: String,
     /// W3C trace context, so that the product's traces join ours.
     pub traceparent: String,
     pub delivery: String,
 }
 
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    /// The beginning of the body.
+    pub body: Vec<u8>,
+}
+
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
-    #[error("the product's address {0} is not one to send to")]
-    Forbidden(IpAddr),
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     #[error("the product's name could not be resolved")]
-    Name(#[source] std::io::Error),
+    Name(#[source] reqwest::Error),
     #[error("the product did not answer within 15 seconds")]
     Slow,
     #[error("the product could not be reached")]
     Unreachable(#[source] reqwest::Error),
+    #[error("the client could not be set up")]
+    Client(#[source] reqwest::Error),
 }
 
-/// Sends one delivery and returns the status of the answer, whatever it is.
-pub async fn forward(forward: Forward<'_>) -> Result<u16, ForwardError> {
-    let addresses = resolve(forward.url).await?;
-    let host = forward.url.host_str().unwrap_or_default().to_owned();
-    rustls::crypto::ring::default_provider().install_default().ok();
-    // The addresses that were judged are the ones that are used: a name that resolves anew cannot differ.
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(ATTEMPT)
-        .no_proxy()
-        .resolve_to_addrs(&host, &addresses)
-        .build()
-        .map_err(ForwardError::Unreachable)?;
-    let mut request = client.post(forward.url.clone());
-    for (name, value) in forward.headers {
-        request = request.header(name, value);
-    }
-    let answer = request
-        .header("user-agent", crate::domain::delivery::HOOKSHOT)
-        .header("content-type", "application/json")
-        .header("x-event-name", forward.event_name)
-        .header("traceparent", forward.traceparent)
-        .header("x-deploywatch-delivery", forward.delivery)
-        .body(forward.body)
-        .send()
-        .await;
-    match answer {
-        Ok(answer) => Ok(answer.status().as_u16()),
-        Err(error) if error.is_timeout() => Err(ForwardError::Slow),
-        // The URL may hold a token, so it stays out of the text.
-        Err(error) => Err(ForwardError::Unreachable(error.without_url())),
-    }
-}
+/// Sends to products. Connections are kept for as long as it lives.
+#[derive(Debug, Clone)]
+pub struct Outbound(reqwest::Client);
 
-async fn resolve(url: &url::Url) -> Result<Vec<SocketAddr>, ForwardError> {
-    let port = url.port_or_known_default().unwrap_or(443);
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let found = tokio::net::lookup_host((host, port)).await.map_err(ForwardError::Name)?;
-    let addresses: Vec<SocketAddr> = found.collect();
-    match addresses.iter().find(|address| is_forbidden(address.ip())) {
-        Some(address) => Err(ForwardError::Forbidden(address.ip())),
-        None => Ok(addresses),
+impl Outbound {
+    pub fn new() -> Result<Self, ForwardError> {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(ATTEMPT)
+            .no_proxy()
+            // Judged where names become addresses: a name that resolves anew cannot slip past.
+            .dns_resolver(guard::Guarded)
+            .build()
+            .map_err(ForwardError::Client)?;
+        Ok(Self(client))
     }
-}
 
-/// Link-local addresses hold the cloud's metadata services; the others are no hosts. Private and loopback
-/// addresses are fine: the operator configures them, nobody else can.
-fn is_forbidden(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => v4.is_link_local() || v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified(),
-        IpAddr::V6(v6) => {
-            let metadata = v6.segments()[0] == 0xfd00 && v6.segments()[1] == 0x0ec2;
-            v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified() || metadata
+    /// Sends one delivery and returns the answer, whatever it is.
+    pub async fn send(&self, forward: Forward<'_>) -> Result<Reply, ForwardError> {
+        guard::literal(forward.url)?;
+        let mut request = self.0.post(forward.url.clone());
+        for (name, value) in &forward.headers {
+            request = request.header(name, value);
+        }
+        let sent = request
+            .header("traceparent", forward.traceparent)
+            .header("x-deploywatch-delivery", forward.delivery)
+            .body(forward.body)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => Ok(Reply { status: answer.status().as_u16(), body: beginning(answer).await }),
+            Err(error) if error.is_timeout() => Err(ForwardError::Slow),
+            // The URL may hold a token, so it stays out of the text.
+            Err(error) => Err(why(error.without_url())),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metadata_and_non_hosts_are_forbidden() {
-        for (address, forbidden) in [
-            ("169.254.169.254", true),
-            ("::ffff:169.254.169.254", true),
-            ("fd00:ec2::254", true),
-            ("fe80::1", true),
-            ("0.0.0.0", true),
-            ("224.0.0.1", true),
-            ("127.0.0.1", false),
-            ("10.1.2.3", false),
-            ("203.0.113.7", false),
-            ("2001:db8::1", false),
-        ] {
-            assert_eq!(is_forbidden(address.parse().unwrap()), forbidden, "{address}");
+/// The status decides, so an answer that breaks off is as good as a whole one.
+async fn beginning(answer: reqwest::Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut stream = answer.bytes_stream();
+    while let Some(Ok(chunk)) = stream.next().await {
+        let room = ANSWER_BYTES - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if body.len() == ANSWER_BYTES {
+            break;
         }
     }
+    body
+}
+
+fn why(error: reqwest::Error) -> ForwardError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(inner) = cause {
+        if let Some(forbidden) = inner.downcast_ref::<Forbidden>() {
+            return ForwardError::Forbidden(*forbidden);
+        }
+        if inner.is::<guard::Unresolved>() {
+            return ForwardError::Name(error);
+        }
+        cause = inner.source();
+    }
+    ForwardError::Unreachable(error)
 }

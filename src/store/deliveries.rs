@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::StoreError;
-use super::dialect::{pieces, values};
+use super::dialect::{ManyRows, piece, pieces};
 use super::secrets::{instant, json, mode_of};
 use crate::domain::clock::{Timestamp, from_micros, to_micros};
 use crate::domain::delivery::{Delivery, EventHead};
@@ -34,6 +34,24 @@ pub struct NewDelivery<'a> {
     pub sender: &'a str,
 }
 
+static INSERT_EVENTS: ManyRows = ManyRows::new(
+    "INSERT INTO webhook_events
+       (id, source, dedup_key, business_key, mode, event_name, data_type, data_id, store_id, received_at, delivery_id, late)
+     VALUES",
+    12,
+    "ON CONFLICT (source, dedup_key) DO NOTHING RETURNING id",
+);
+static INSERT_DELIVERIES: ManyRows = ManyRows::new(
+    "INSERT INTO webhook_deliveries
+       (id, source, received_at, status, class, standing, mode, version_id, event_id, event_name,
+        duplicate, late, flags, sender, user_agent, body_bytes, body_digest)
+     VALUES",
+    17,
+    "",
+);
+static INSERT_BODIES: ManyRows =
+    ManyRows::new("INSERT INTO webhook_bodies (delivery_id, sealed, headers) VALUES", 3, "");
+
 /// Inserts the events whose key is new, and returns the ids of those. Of two with one key in `events`, the
 /// first one wins.
 pub async fn insert_events(
@@ -42,13 +60,7 @@ pub async fn insert_events(
 ) -> Result<HashSet<String>, StoreError> {
     let mut inserted = HashSet::new();
     for piece in pieces(events) {
-        let text = format!(
-            "INSERT INTO webhook_events
-               (id, source, dedup_key, business_key, mode, event_name, data_type, data_id, store_id, received_at, delivery_id, late)
-             VALUES {} ON CONFLICT (source, dedup_key) DO NOTHING RETURNING id",
-            values(piece.len(), 12)
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text));
+        let mut query = sqlx::query(INSERT_EVENTS.text(piece.len()));
         for event in piece {
             query = query
                 .bind(event.id.as_str().to_owned())
@@ -94,14 +106,7 @@ pub async fn insert_deliveries(
     deliveries: &[NewDelivery<'_>],
 ) -> Result<(), StoreError> {
     for piece in pieces(deliveries) {
-        let text = format!(
-            "INSERT INTO webhook_deliveries
-               (id, source, received_at, status, class, standing, mode, version_id, event_id, event_name,
-                duplicate, late, flags, sender, user_agent, body_bytes, body_digest)
-             VALUES {}",
-            values(piece.len(), 17)
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text));
+        let mut query = sqlx::query(INSERT_DELIVERIES.text(piece.len()));
         for NewDelivery { row, standing, sender } in piece {
             query = query
                 .bind(row.id.as_str().to_owned())
@@ -127,17 +132,21 @@ pub async fn insert_deliveries(
     Ok(())
 }
 
-/// Keeps sealed bodies under the id of their delivery.
-pub async fn insert_bodies(
-    c: &mut AnyConnection,
-    bodies: &[(DeliveryId, Vec<u8>)],
-) -> Result<(), StoreError> {
-    for piece in pieces(bodies) {
-        let text =
-            format!("INSERT INTO webhook_bodies (delivery_id, sealed) VALUES {}", values(piece.len(), 2));
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for (id, sealed) in piece {
-            query = query.bind(id.as_str().to_owned()).bind(sealed.clone());
+/// A body to keep under the id of its delivery, and the headers that came with it where they go on; both sealed.
+#[derive(Debug, Clone)]
+pub struct NewBody {
+    pub delivery: DeliveryId,
+    pub sealed: Vec<u8>,
+    pub headers: Option<Vec<u8>>,
+}
+
+pub async fn insert_bodies(c: &mut AnyConnection, bodies: Vec<NewBody>) -> Result<(), StoreError> {
+    let mut left = bodies.into_iter();
+    while left.len() > 0 {
+        let size = piece(left.len());
+        let mut query = sqlx::query(INSERT_BODIES.text(size));
+        for body in left.by_ref().take(size) {
+            query = query.bind(body.delivery.as_str().to_owned()).bind(body.sealed).bind(body.headers);
         }
         query.execute(&mut *c).await?;
     }

@@ -1,5 +1,7 @@
 //! The few places where the engines' SQL differs.
 
+use std::sync::OnceLock;
+
 use super::Engine;
 
 impl Engine {
@@ -30,17 +32,45 @@ pub fn values(rows: usize, columns: usize) -> String {
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }
 
+/// Few, so that few statements are prepared.
+const SIZES: [usize; 4] = [64, 16, 4, 1];
+
+/// The largest piece that `rows` rows are enough for.
+pub fn piece(rows: usize) -> usize {
+    SIZES.into_iter().find(|size| *size <= rows).unwrap_or(1)
+}
+
 /// Cuts `rows` into pieces of 64, 16, 4 and 1, so that multi-row statements have four texts to prepare and
 /// not one for each length.
 pub fn pieces<T>(mut rows: &[T]) -> Vec<&[T]> {
     let mut pieces = Vec::new();
     while !rows.is_empty() {
-        let size = [64, 16, 4, 1].into_iter().find(|size| *size <= rows.len()).unwrap_or(1);
-        let (piece, rest) = rows.split_at(size);
+        let (piece, rest) = rows.split_at(piece(rows.len()));
         pieces.push(piece);
         rows = rest;
     }
     pieces
+}
+
+/// A statement for many rows; its texts are made once, one for each size of a piece.
+pub struct ManyRows {
+    head: &'static str,
+    columns: usize,
+    tail: &'static str,
+    texts: [OnceLock<String>; SIZES.len()],
+}
+
+impl ManyRows {
+    /// `head` ends with VALUES.
+    pub const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
+        Self { head, columns, tail, texts: [const { OnceLock::new() }; SIZES.len()] }
+    }
+
+    /// The text for a piece of `rows`, one of those that [`piece`] gives.
+    pub fn text(&'static self, rows: usize) -> &'static str {
+        let at = SIZES.iter().position(|size| *size == rows).expect("pieces have few sizes");
+        self.texts[at].get_or_init(|| format!("{} {} {}", self.head, values(rows, self.columns), self.tail))
+    }
 }
 
 #[cfg(test)]

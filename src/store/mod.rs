@@ -23,6 +23,7 @@ pub mod notifications;
 pub mod observations;
 pub mod oncall;
 pub mod outbox;
+pub mod products;
 pub mod quarantine;
 pub mod relays;
 pub mod retention;

@@ -20,14 +20,17 @@ pub struct Kept {
     pub encoding: Option<String>,
     pub event_header: Option<String>,
     pub sealed: Vec<u8>,
+    /// What goes on to the product, sealed.
+    pub headers: Option<Vec<u8>>,
 }
 
 /// Keeps a body, or counts another attempt with the same one.
 pub async fn keep(c: &mut AnyConnection, kept: &Kept) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO quarantine
-           (delivery_id, source, received_at, expires_at, sender, body_digest, encoding, event_header, sealed)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+           (delivery_id, source, received_at, expires_at, sender, body_digest, encoding, event_header, sealed,
+            headers)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (source, body_digest) DO UPDATE SET attempts = quarantine.attempts + 1",
     )
     .bind(kept.delivery.as_str())
@@ -39,6 +42,7 @@ pub async fn keep(c: &mut AnyConnection, kept: &Kept) -> Result<(), StoreError> 
     .bind(kept.encoding.clone())
     .bind(kept.event_header.clone())
     .bind(kept.sealed.clone())
+    .bind(kept.headers.clone())
     .execute(c)
     .await?;
     Ok(())
@@ -133,5 +137,6 @@ fn read(row: &AnyRow) -> Result<Kept, StoreError> {
         encoding: row.try_get("encoding")?,
         event_header: row.try_get("event_header")?,
         sealed: row.try_get("sealed")?,
+        headers: row.try_get("headers")?,
     })
 }

@@ -94,32 +94,96 @@ pub async fn finish(
     state: &str,
     next_at: Option<Timestamp>,
     (status, error): (Option<u16>, Option<&str>),
+    signed_with: Option<&SecretVersionId>,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE relays SET state = $1, next_at = $2, last_status = $3, last_error = $4 WHERE delivery_id = $5",
+        "UPDATE relays SET state = $1, next_at = $2, last_status = $3, last_error = $4, signed_with = $5
+         WHERE delivery_id = $6",
     )
     .bind(state)
     .bind(next_at.map(to_micros))
     .bind(status.map(i64::from))
     .bind(error.map(str::to_owned))
+    .bind(signed_with.map(|id| id.as_str().to_owned()))
     .bind(delivery.as_str())
     .execute(c)
     .await?;
     Ok(())
 }
 
-/// Starts over; false where the delivery was never queued.
+/// What waits for the product of a source, and what was given up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backlog {
+    pub queued: u64,
+    pub dead: u64,
+    /// When the oldest of both was received.
+    pub oldest: Option<Timestamp>,
+}
+
+pub async fn backlog(c: &mut AnyConnection, source: &str) -> Result<Backlog, StoreError> {
+    let row = sqlx::query(
+        "SELECT CAST(COALESCE(sum(CASE WHEN state = 'queued' THEN 1 ELSE 0 END), 0) AS BIGINT) AS queued,
+                CAST(COALESCE(sum(CASE WHEN state = 'dead' THEN 1 ELSE 0 END), 0) AS BIGINT) AS dead,
+                min(created_at) AS oldest
+         FROM relays WHERE source = $1 AND state IN ('queued', 'dead')",
+    )
+    .bind(source)
+    .fetch_one(c)
+    .await?;
+    let count = |name: &str| Ok::<_, StoreError>(u64::try_from(row.try_get::<i64, _>(name)?).unwrap_or(0));
+    let oldest = row.try_get::<Option<i64>, _>("oldest")?.map(from_micros);
+    Ok(Backlog { queued: count("queued")?, dead: count("dead")?, oldest })
+}
+
+/// Which deliveries to send again.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    pub source: String,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// Only those that were given up.
+    pub only_dead: bool,
+}
+
+/// Accepted deliveries that carried an event first, the oldest first.
+pub async fn select(
+    c: &mut AnyConnection,
+    selection: &Selection,
+    limit: u32,
+) -> Result<Vec<DeliveryId>, StoreError> {
+    let dead = if selection.only_dead { " AND r.state = 'dead'" } else { "" };
+    let text = format!(
+        "SELECT d.id FROM webhook_deliveries d
+         JOIN webhook_events e ON e.delivery_id = d.id
+         LEFT JOIN relays r ON r.event_id = e.id
+         WHERE d.source = $1 AND d.received_at >= $2 AND d.received_at < $3
+           AND d.class NOT IN ('test_on_live', 'unexpected_store'){dead}
+         ORDER BY d.received_at, d.id LIMIT $4"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(&selection.source)
+        .bind(selection.since.map_or(0, to_micros))
+        .bind(selection.until.map_or(i64::MAX, to_micros))
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await?;
+    rows.iter().map(|row| Ok(DeliveryId::from_text(row.try_get::<String, _>("id")?))).collect()
+}
+
+/// Starts over what was queued of this delivery's event; false where it never was.
 pub async fn requeue(
     c: &mut AnyConnection,
     delivery: &DeliveryId,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let done =
-        sqlx::query("UPDATE relays SET state = 'queued', next_at = $1, attempts = 0 WHERE delivery_id = $2")
-            .bind(to_micros(now))
-            .bind(delivery.as_str())
-            .execute(c)
-            .await?;
+    let done = sqlx::query(
+        "UPDATE relays SET state = 'queued', next_at = $1, attempts = 0
+             WHERE event_id = (SELECT event_id FROM webhook_deliveries WHERE id = $2)",
+    )
+    .bind(to_micros(now))
+    .bind(delivery.as_str())
+    .execute(c)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 

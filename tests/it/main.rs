@@ -41,6 +41,8 @@ mod trigger_crash;
 mod triggers;
 mod verification;
 mod webhook_crash;
+mod webhook_faults;
 mod webhook_incidents;
+mod webhook_relay;
 mod webhooks;
 mod whole_line;

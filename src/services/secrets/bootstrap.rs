@@ -1,4 +1,6 @@
-//! What the environment holds at start becomes versions: seen once, kept sealed, never overwriting.
+//! What the environment and its files hold becomes versions: seen once, kept sealed, never overwriting.
+
+use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -6,6 +8,7 @@ use super::operations::{self, NewVersion, Who};
 use super::{Keyring, SecretError, policy};
 use crate::domain::secret::{Evidence, Origin, SecretState, Slot, SlotMode, StateName, format, plan};
 use crate::services::Context;
+use crate::settings::WebhookSource;
 use crate::store::{Tx, secrets};
 
 /// What was found at start, a sentence each, for the log.
@@ -15,15 +18,24 @@ pub struct Started {
     pub warnings: Vec<String>,
 }
 
-/// Takes in the secrets of the settings.
+/// Takes in the secrets of the settings as they are now.
+pub async fn start(ctx: &Context, keyring: &Keyring) -> Result<Started, SecretError> {
+    take_in(ctx, keyring, &ctx.settings.webhooks.sources).await
+}
+
+/// Takes in the secrets of these sources, at the start or because a file changed.
 ///
 /// First start: the current value is active, the previous one retires with an overlap from this moment.
 /// Later: a value never seen before is staged; a value that was seen, in whatever state, changes nothing, so
 /// that an environment which still holds a retired secret does not bring it back.
-pub async fn start(ctx: &Context, keyring: &Keyring) -> Result<Started, SecretError> {
+pub async fn take_in(
+    ctx: &Context,
+    keyring: &Keyring,
+    sources: &BTreeMap<String, WebhookSource>,
+) -> Result<Started, SecretError> {
     let mut tx = ctx.db.begin().await?;
     let mut started = Started::default();
-    for (name, source) in &ctx.settings.webhooks.sources {
+    for (name, source) in sources {
         let slots = [
             (SlotMode::Live, &source.secret, &source.secret_previous),
             (SlotMode::Test, &source.test_secret, &source.test_secret_previous),
@@ -44,6 +56,10 @@ pub async fn start(ctx: &Context, keyring: &Keyring) -> Result<Started, SecretEr
         }
     }
     tx.commit().await.map_err(crate::store::StoreError::from)?;
+    if !started.notes.is_empty() {
+        // What was refused without them is verified again at once.
+        ctx.nudge.job("webhooks");
+    }
     Ok(started)
 }
 

@@ -4,18 +4,22 @@
 mod bootstrap;
 pub mod keyring;
 mod operations;
+mod product;
+mod reports;
 mod signals;
 mod status;
 mod upkeep;
 
 use std::sync::Arc;
 
-pub use bootstrap::{Started, start};
+pub use bootstrap::{Started, start, take_in};
 pub use keyring::{Keyring, Unsealable};
 pub use operations::{Operation, Outcome, Who, add, confirm_product, give_up, plan_rotation, run};
 pub(crate) use operations::{apply, audit};
-pub(crate) use signals::{compromised_signal, key, nearby, stale_signal, subject};
-pub use status::{RotationView, SlotView, VersionView, status};
+pub use product::{Reported, fingerprint_text, product_fingerprint, report_product};
+pub(crate) use reports::{FirstUse, provider_switched};
+pub(crate) use signals::{compromised_signal, key, nearby, product_key, stale_signal, subject};
+pub use status::{RotationView, SlotView, VersionView, last_end, status};
 pub use upkeep::upkeep;
 
 use crate::domain::clock::SignedDuration;
@@ -33,6 +37,10 @@ pub enum SecretError {
     Notation(#[from] BadSecret),
     #[error("there is no webhook source named {0}; sources are configured under [webhooks.sources]")]
     UnknownSource(String),
+    #[error(
+        "no secret of this slot has this fingerprint; `deploywatch secret status` shows how the product computes it"
+    )]
+    UnknownFingerprint,
     #[error("somebody else changed this slot at the same moment; look at it and try again")]
     Conflict,
     #[error("the store is not available")]

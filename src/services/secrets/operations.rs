@@ -80,6 +80,8 @@ pub async fn add(
         }
     };
     tx.commit().await.map_err(StoreError::from)?;
+    // What was refused without it is verified again at once.
+    ctx.nudge.job("webhooks");
     Ok(version)
 }
 

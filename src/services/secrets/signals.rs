@@ -9,11 +9,48 @@ use crate::domain::incident::{DedupKey, Facts, IncidentKind, Member, Signal};
 use crate::domain::rotation::{Phase, Side};
 use crate::domain::secret::{SecretVersion, StateName};
 use crate::services::Context;
-use crate::store::{StoreError, Tx, deliveries, quarantine, rotations, secrets};
+use crate::store::{StoreError, Tx, deliveries, deploys, quarantine, rotations, secrets};
 
 /// The dedup key of a webhook incident: one for each source and kind.
 pub(crate) fn key(ctx: &Context, source: &str, kind: IncidentKind) -> DedupKey {
     DedupKey { environment: environment_of(&ctx.settings, source), scope: source.to_owned(), kind }
+}
+
+/// The incident of a product that holds another secret than the one that deliveries are signed with.
+pub(crate) fn product_key(ctx: &Context, source: &str) -> DedupKey {
+    DedupKey { scope: format!("{source} product"), ..key(ctx, source, IncidentKind::StaleSecret) }
+}
+
+/// The product reports an old secret while deliveries are signed with `active`.
+pub(super) fn beside_active(
+    ctx: &Context,
+    held: &SecretVersion,
+    active: &SecretVersion,
+    at: Timestamp,
+) -> Facts {
+    let source = &held.slot.source;
+    Facts {
+        severity: Severity::Critical,
+        label: "PRODUCT ON ANOTHER SECRET".into(),
+        subject: subject(ctx, source),
+        headline: format!(
+            "The product reports that it holds {} of {}, but deliveries are signed with {}: it refuses them",
+            held.label(),
+            held.slot,
+            active.label()
+        ),
+        since: at,
+        next_steps: vec![
+            "Set the current secret in the product's environment and redeploy it (Vercel: a changed variable needs a new deployment)".to_owned(),
+            format!("Let its deploy job report again; `deploywatch secret status {source}` shows what was reported"),
+        ],
+        context: vec![
+            ("the product holds".into(), format!("{}, {}", held.label(), held.describe_state(at))),
+            ("deliveries are signed with".into(), active.label()),
+            ("last delivery with it".into(), active.usage.last_match_at.map_or_else(|| "none yet".to_owned(), rfc3339)),
+        ],
+        members: Vec::new(),
+    }
 }
 
 /// `acme-production lemonsqueezy webhook`: the stable identity in the subject.
@@ -43,7 +80,8 @@ pub(crate) async fn stale_signal(
         "these deliveries are still accepted, so nothing is lost yet"
     };
     let headline = format!(
-        "Lemon Squeezy still signs {source} deliveries with the old secret {}, {}; {consequence}",
+        "{} still signs {source} deliveries with the old secret {}, {}; {consequence}",
+        ctx.settings.webhooks.scheme(source).provider,
         first.label(),
         first.describe_state(at),
     );
@@ -56,7 +94,7 @@ pub(crate) async fn stale_signal(
             active.and_then(|v| v.usage.last_match_at).map_or_else(|| "none yet".to_owned(), rfc3339),
         ),
     ];
-    context.extend(nearby(tx, source, at).await?);
+    context.extend(nearby(ctx, tx, source, at).await?);
     if refused {
         let waiting = quarantine::count_source(tx, source).await?;
         context.push(("in quarantine".into(), format!("{waiting} refused bodies, kept for 7 days")));
@@ -107,7 +145,7 @@ pub(crate) async fn compromised_signal(
 ) -> Result<Signal, StoreError> {
     let source = &version.slot.source;
     let mut context = vec![("source".into(), version.slot.to_string())];
-    context.extend(nearby(tx, source, at).await?);
+    context.extend(nearby(ctx, tx, source, at).await?);
     let facts = Facts {
         severity: Severity::Critical,
         label: "REVOKED SECRET USED".into(),
@@ -123,6 +161,37 @@ pub(crate) async fn compromised_signal(
         members: vec![member(version, at)],
     };
     Ok(Signal::Firing { key: key(ctx, source, IncidentKind::CompromisedSecret), at, facts })
+}
+
+fn no_secret_key(ctx: &Context, source: &str) -> DedupKey {
+    DedupKey { scope: format!("{source} secret"), ..key(ctx, source, IncidentKind::WebhookOddity) }
+}
+
+/// A source that can verify nothing.
+pub(super) fn no_secret_signal(ctx: &Context, source: &str, at: Timestamp) -> Signal {
+    let scheme = ctx.settings.webhooks.scheme(source);
+    let facts = Facts {
+        severity: Severity::Critical,
+        label: "NO SECRET".into(),
+        subject: subject(ctx, source),
+        headline: format!(
+            "The source {source} has no secret, so that every delivery is answered 503 and lost after the provider's last retry"
+        ),
+        since: at,
+        next_steps: vec![
+            format!(
+                "Add the webhook's secret with `deploywatch secret add {source} --from-file FILE`, or set it in the environment and restart"
+            ),
+            format!("Then let {} send again what failed meanwhile ({})", scheme.provider, scheme.place),
+        ],
+        context: Vec::new(),
+        members: Vec::new(),
+    };
+    Signal::Firing { key: no_secret_key(ctx, source), at, facts }
+}
+
+pub(super) fn has_secret_signal(ctx: &Context, source: &str, at: Timestamp) -> Signal {
+    Signal::Cleared { key: no_secret_key(ctx, source), at, note: "the source has a secret".into() }
 }
 
 /// A rotation that did not reach its next phase in time.
@@ -147,7 +216,7 @@ pub(crate) fn stuck_signal(
             format!("Or go back with `deploywatch secret rollback {source}`"),
         ],
         _ => vec![
-            format!("Set the new secret {to} in Lemon Squeezy > Settings > Webhooks, then press Resend on any delivery"),
+            format!("Set the new secret {to} in {}, then send any delivery again from there", ctx.settings.webhooks.scheme(source).place),
             format!("Watch `deploywatch secret status {source}` until it says that the provider switched"),
             format!("Or give it up with `deploywatch secret rollback {source}`"),
         ],
@@ -175,15 +244,17 @@ pub(crate) fn stuck_signal(
     Signal::Firing { key: key(ctx, source, IncidentKind::RotationStuck), at, facts }
 }
 
-fn proof(proof: Option<&crate::domain::rotation::Proof>) -> String {
+pub(super) fn proof(proof: Option<&crate::domain::rotation::Proof>) -> String {
     proof.map_or_else(
         || "no proof yet".to_owned(),
         |proof| format!("{} ({})", proof.by.describe(), rfc3339(proof.at)),
     )
 }
 
-/// What happened around `at` that may explain it: the last good delivery and the latest rotation.
+/// What happened around `at` that may explain it: the last good delivery, the latest rotation, the deploy
+/// nearest to it.
 pub(crate) async fn nearby(
+    ctx: &Context,
     tx: &mut Tx,
     source: &str,
     at: Timestamp,
@@ -194,14 +265,34 @@ pub(crate) async fn nearby(
     }
     if let Some(latest) = rotations::list_of(tx, source, 1).await?.first() {
         let rotation = &latest.rotation;
-        let ago = humane(at.duration_since(rotation.started_at));
+        let when = beside(rotation.started_at, at);
         facts.push((
             "latest rotation".into(),
-            format!(
-                "{} of {}, begun {ago} before this by {}",
-                rotation.id, rotation.slot, rotation.started_by
-            ),
+            format!("{} of {}, begun {when} by {}", rotation.id, rotation.slot, rotation.started_by),
         ));
     }
+    facts.extend(nearby_deploy(ctx, tx, source, at).await?);
     Ok(facts)
+}
+
+pub(crate) async fn nearby_deploy(
+    ctx: &Context,
+    tx: &mut Tx,
+    source: &str,
+    at: Timestamp,
+) -> Result<Option<(String, String)>, StoreError> {
+    let environment = environment_of(&ctx.settings, source);
+    let newest = deploys::get_newest(tx, &environment).await?;
+    Ok(newest.map(|row| {
+        let deploy = &row.deploy;
+        let when = beside(deploy.finished_at.unwrap_or(deploy.started_at), at);
+        ("latest deploy".into(), format!("{}, {when}", deploy.label()))
+    }))
+}
+
+/// `3 min before this`, or after it.
+fn beside(then: Timestamp, at: Timestamp) -> String {
+    let length = at.duration_since(then);
+    let side = if length.is_negative() { "after" } else { "before" };
+    format!("{} {side} this", humane(length))
 }

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::SecretError;
+use super::{Keyring, SecretError, fingerprint_text};
 use crate::domain::clock::Timestamp;
-use crate::domain::rotation::{Phase, Proof, Rotation};
-use crate::domain::secret::{FormatWarning, SecretVersion, Slot, StateName};
+use crate::domain::rotation::{End, Phase, Proof, Rotation};
+use crate::domain::secret::{FormatWarning, SecretVersion, Slot, SlotMode, StateName};
 use crate::services::Context;
+use crate::store::products::{self, Held};
 use crate::store::{deliveries, quarantine, rotations, secrets};
 
 /// One slot as a person looks at it.
@@ -22,6 +23,10 @@ pub struct SlotView {
     pub last_good_at: Option<Timestamp>,
     pub failing_since: Option<Timestamp>,
     pub quarantined: u64,
+    /// What is known of the product's secret: `v5 (1f0c3a9be21d), seen 2026-05-01T12:00:00Z by relay`.
+    pub product: Option<String>,
+    /// The text over which the product computes its fingerprint.
+    pub fingerprint_text: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,7 +64,7 @@ pub struct RotationView {
 
 /// All slots, or those of one source.
 pub async fn status(ctx: &Context, source: Option<&str>) -> Result<Vec<SlotView>, SecretError> {
-    let now = ctx.now();
+    let (now, keyring) = (ctx.now(), Keyring::new(&ctx.keys));
     let mut reader = ctx.db.reader().await?;
     let all = secrets::list(&mut reader).await?;
     let mut slots: Vec<Slot> = all.iter().map(|v| v.slot.clone()).collect();
@@ -69,7 +74,10 @@ pub async fn status(ctx: &Context, source: Option<&str>) -> Result<Vec<SlotView>
         let versions: Vec<&SecretVersion> = all.iter().filter(|v| v.slot == slot).collect();
         let health = deliveries::get_health(&mut reader, &slot.source).await?;
         let open = rotations::get_open(&mut reader, &slot).await?;
-        let rotation = open.map(|open| rotation_view(&open.rotation, &versions, now));
+        let rotation = open.map(|open| {
+            let place = ctx.settings.webhooks.scheme(&slot.source).place;
+            rotation_view(&open.rotation, &versions, now, &place)
+        });
         let failing_since = health.failing.as_ref().map(|f| f.since);
         let (word, summary) = summarise(&versions, rotation.as_ref(), failing_since, now);
         views.push(SlotView {
@@ -82,9 +90,24 @@ pub async fn status(ctx: &Context, source: Option<&str>) -> Result<Vec<SlotView>
             last_good_at: health.last_good_at,
             failing_since,
             quarantined: quarantine::count_source(&mut reader, &slot.source).await?,
+            product: products::get(&mut reader, &slot).await?.map(|held| holds(&versions, &held)),
+            fingerprint_text: fingerprint_text(&keyring, &slot),
         });
     }
     Ok(views)
+}
+
+fn holds(versions: &[&SecretVersion], held: &Held) -> String {
+    let version = versions.iter().find(|v| v.id == held.version);
+    let label = version.map_or_else(|| "a secret of before".to_owned(), |v| v.label());
+    format!("{label}, seen {} by {}", crate::domain::clock::rfc3339(held.seen_at), held.how)
+}
+
+/// How the newest rotation of a slot ended; `None` where there is none, or it is open.
+pub async fn last_end(ctx: &Context, slot: &Slot) -> Result<Option<End>, SecretError> {
+    let all = rotations::list_of(&mut *ctx.db.reader().await?, &slot.source, 50).await?;
+    let newest = all.into_iter().find(|stored| stored.rotation.slot == *slot);
+    Ok(newest.and_then(|stored| stored.rotation.end))
 }
 
 /// One word and one sentence; unproven is never called ok.
@@ -135,7 +158,12 @@ fn version_view(version: &SecretVersion, now: Timestamp) -> VersionView {
     }
 }
 
-fn rotation_view(rotation: &Rotation, versions: &[&SecretVersion], now: Timestamp) -> RotationView {
+fn rotation_view(
+    rotation: &Rotation,
+    versions: &[&SecretVersion],
+    now: Timestamp,
+    place: &str,
+) -> RotationView {
     let find = |id: Option<&crate::domain::ids::SecretVersionId>| {
         id.and_then(|id| versions.iter().find(|v| v.id == *id)).copied()
     };
@@ -152,31 +180,35 @@ fn rotation_view(rotation: &Rotation, versions: &[&SecretVersion], now: Timestam
         deadline_at: rotation.deadline_at,
         provider: rotation.provider.clone(),
         product: rotation.product.clone(),
-        next_steps: steps(rotation, phase),
+        next_steps: steps(rotation, phase, place),
     }
 }
 
 /// The steps of a rotation that are still to be done, in order.
-fn steps(rotation: &Rotation, phase: Phase) -> Vec<String> {
+fn steps(rotation: &Rotation, phase: Phase, place: &str) -> Vec<String> {
     let source = &rotation.slot.source;
+    let mode = match rotation.slot.mode {
+        SlotMode::Live => "",
+        SlotMode::Test => " --mode test",
+    };
     let mut steps = Vec::new();
     if phase.is_over() {
         return steps;
     }
     if rotation.to.is_none() {
         steps.push(format!(
-            "Stage the new secret here: `deploywatch secret rotate {source} --from-file FILE`"
+            "Stage the new secret here: `deploywatch secret rotate {source}{mode} --from-file FILE`"
         ));
     }
     if rotation.product.is_none() {
-        steps.push("Set the new secret in the product's environment and redeploy it (Vercel: changing the variable alone does nothing); best a version that accepts both".into());
+        steps.push("Set the new secret in the product's environment and redeploy it; best a version that accepts both. Vercel: `vercel env rm LEMONSQUEEZY_WEBHOOK_SECRET production`, `vercel env add LEMONSQUEEZY_WEBHOOK_SECRET production < FILE`, `vercel --prod`; elsewhere the same: change the variable, then deploy".into());
     }
     if rotation.provider.is_none() {
-        steps.push("Set the new secret in Lemon Squeezy > Settings > Webhooks, then press Resend on any delivery: the first one that it signs is the proof".into());
+        steps.push(format!("Set the new secret in {place} (it replaces the old one at once), then send any delivery again from there: the first one that it signs is the proof"));
     }
     if rotation.product.is_none() {
         steps.push(format!(
-            "When the product runs with it, say so: `deploywatch secret rotate {source} --product-done`"
+            "Show that the product runs with it: a delivery passed on that it takes, `deploywatch secret probe {source}{mode}`, its fingerprint report, or your word: `deploywatch secret rotate {source}{mode} --product-done`"
         ));
     }
     steps.push("The old secret retires by itself once its overlap is over and it is quiet".into());

@@ -1,13 +1,13 @@
 //! What time does to secrets and rotations: a job asks every few seconds, the store says what is due.
 
-use super::signals::{key, stale_signal, stuck_signal};
-use super::{SecretError, apply, policy};
+use super::signals::{has_secret_signal, key, no_secret_signal, stale_signal, stuck_signal};
+use super::{SecretError, apply, policy, reports};
 use crate::domain::clock::{Timestamp, humane};
 use crate::domain::incident::{IncidentKind, Signal};
 use crate::domain::rotation::{EndKind, Phase};
 use crate::domain::secret::{SecretVersion, Slot, StateName, plan};
 use crate::services::{Context, alerting};
-use crate::store::{StoreError, Tx, rotations, secrets};
+use crate::store::{StoreError, Tx, meta, rotations, secrets};
 
 /// Moves versions along, closes and reports rotations, ends stale-secret incidents. Returns how many things
 /// changed. Safe to run in several processes at once.
@@ -17,7 +17,7 @@ pub async fn upkeep(ctx: &Context) -> Result<u64, SecretError> {
     let mut slots: Vec<Slot> = all.iter().map(|v| v.slot.clone()).collect();
     slots.dedup();
     let policy = policy(&ctx.settings);
-    let mut done = 0;
+    let mut done = watch_empty(ctx, &all, now).await?;
     for slot in slots {
         let mine: Vec<SecretVersion> = all.iter().filter(|v| v.slot == slot).cloned().collect();
         let due = !plan::elapsed(&mine, &policy, now).is_empty();
@@ -26,6 +26,28 @@ pub async fn upkeep(ctx: &Context) -> Result<u64, SecretError> {
         if due || stale || rotating {
             done += tend(ctx, &slot, now).await?;
         }
+    }
+    Ok(done)
+}
+
+/// A configured source without an accepted secret refuses everything: that pages until there is one.
+async fn watch_empty(ctx: &Context, all: &[SecretVersion], now: Timestamp) -> Result<u64, StoreError> {
+    let mut done = 0;
+    for source in ctx.settings.webhooks.sources.keys() {
+        let empty = !all.iter().any(|v| v.slot.source == *source && v.state.is_live());
+        let name = format!("no secret {source}");
+        let told = meta::get(&mut *ctx.db.reader().await?, &name).await?.is_some_and(|text| text == "told");
+        if empty == told {
+            continue;
+        }
+        let mut tx = ctx.db.begin().await?;
+        meta::set(&mut tx, &name, if empty { "told" } else { "" }, now).await?;
+        let signal =
+            if empty { no_secret_signal(ctx, source, now) } else { has_secret_signal(ctx, source, now) };
+        alerting::record(ctx, &mut tx, &[signal]).await?;
+        tx.commit().await?;
+        ctx.nudge.job(alerting::OUTBOX_JOB);
+        done += 1;
     }
     Ok(done)
 }
@@ -41,9 +63,9 @@ async fn tend(ctx: &Context, slot: &Slot, now: Timestamp) -> Result<u64, SecretE
     let mut signals = end_stale(ctx, &mut tx, &versions, now).await?;
     let mut done = changes.len() as u64 + signals.len() as u64;
     if let Some(open) = rotations::get_open(&mut tx, slot).await? {
-        let (changed, signal) = follow(ctx, &mut tx, &open, &versions, now).await?;
+        let (changed, told) = follow(ctx, &mut tx, &open, &versions, now).await?;
         done += u64::from(changed);
-        signals.extend(signal);
+        signals.extend(told);
     }
     if done == 0 {
         return Ok(0);
@@ -92,7 +114,7 @@ async fn follow(
     open: &rotations::Stored,
     versions: &[SecretVersion],
     now: Timestamp,
-) -> Result<(bool, Option<Signal>), SecretError> {
+) -> Result<(bool, Vec<Signal>), SecretError> {
     let old = open.rotation.from.as_ref().and_then(|id| versions.iter().find(|v| v.id == *id));
     let phase = open.rotation.phase(old.map(|v| &v.state), now);
     let key = key(ctx, &open.rotation.slot.source, IncidentKind::RotationStuck);
@@ -102,18 +124,21 @@ async fn follow(
             let closed = open.rotation.clone().close(EndKind::Completed, now, note);
             let closed = closed.map_err(|_| SecretError::Conflict)?;
             rotations::update(tx, open, &closed, open.told_at).await?;
-            let signal =
-                open.told_at.map(|_| Signal::Cleared { key, at: now, note: "the rotation completed".into() });
-            Ok((true, signal))
+            let new = closed.to.as_ref().and_then(|id| versions.iter().find(|v| v.id == *id));
+            let mut signals = vec![reports::completed(ctx, &closed, (old, new), now)];
+            if open.told_at.is_some() {
+                signals.push(Signal::Cleared { key, at: now, note: "the rotation completed".into() });
+            }
+            Ok((true, signals))
         }
         Phase::Stuck { .. } if open.told_at.is_none() => {
             rotations::update(tx, open, &open.rotation, Some(now)).await?;
-            Ok((true, Some(stuck_signal(ctx, open, phase, versions, now))))
+            Ok((true, vec![stuck_signal(ctx, open, phase, versions, now)]))
         }
         Phase::Draining | Phase::HalfSwitched { .. } if open.told_at.is_some() => {
             rotations::update(tx, open, &open.rotation, None).await?;
-            Ok((true, Some(Signal::Cleared { key, at: now, note: "the rotation moved on".into() })))
+            Ok((true, vec![Signal::Cleared { key, at: now, note: "the rotation moved on".into() }]))
         }
-        _ => Ok((false, None)),
+        _ => Ok((false, Vec::new())),
     }
 }

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::advance::{Match, advance, moves_on};
+use super::notices::{self, Oddity};
 use super::signals::health_signals;
 use super::writer::Item;
 use crate::domain::clock::{SignedDuration, Timestamp};
@@ -13,16 +15,16 @@ use crate::domain::delivery::{
 use crate::domain::diagnosis::Class;
 use crate::domain::ids::{EventId, SecretVersionId};
 use crate::domain::incident::Signal;
-use crate::domain::rotation::{Proof, ProofKind, Side};
-use crate::domain::secret::{SecretVersion, StateName, plan};
+use crate::domain::secret::SecretVersion;
 use crate::domain::signature;
-use crate::services::secrets::{Keyring, SecretError, apply, compromised_signal, policy, stale_signal};
+use crate::domain::signature::scheme::Text;
+use crate::services::secrets::{Keyring, compromised_signal, stale_signal};
 use crate::services::{Context, alerting};
 use crate::settings::OverduePolicy;
-use crate::store::deliveries::{NewDelivery, NewEvent};
+use crate::store::deliveries::{NewBody, NewDelivery, NewEvent};
 use crate::store::quarantine::Kept;
 use crate::store::relays::NewRelay;
-use crate::store::{StoreError, Tx, deliveries, quarantine, relays, rotations, secrets};
+use crate::store::{StoreError, Tx, deliveries, quarantine, relays, secrets};
 
 /// How long refused bodies wait for the right secret.
 const KEEP_FOR: SignedDuration = SignedDuration::from_hours(24 * 7);
@@ -40,10 +42,12 @@ pub(super) async fn record(
     items: &[Arc<Item>],
 ) -> Result<Vec<Answer>, StoreError> {
     let mut tx = ctx.db.begin().await?;
-    let judged = judge(ctx, &mut tx, items).await?;
+    let mut told = Vec::new();
+    let judged = judge(ctx, &mut tx, items, &mut told).await?;
     let relayed = store_events(ctx, &mut tx, keyring, items, &judged).await?;
     store_refused(ctx, &mut tx, keyring, items, &judged).await?;
-    let signals = signals(ctx, &mut tx, items, &judged).await?;
+    let mut signals = signals(ctx, &mut tx, items, &judged).await?;
+    signals.extend(told);
     if !signals.is_empty() {
         alerting::record(ctx, &mut tx, &signals).await?;
     }
@@ -63,8 +67,25 @@ struct Judged {
     version: Option<SecretVersion>,
 }
 
+/// What the settings say about a source's deliveries.
+pub(super) fn rules_of<'a>(ctx: &'a Context, source: &str, agents: &'a [Text]) -> Rules<'a> {
+    Rules {
+        overdue: match ctx.settings.secrets.overdue {
+            OverduePolicy::Accept => Overdue::Accept,
+            OverduePolicy::Reject => Overdue::Reject,
+        },
+        store_ids: ctx.settings.webhooks.sources.get(source).map_or(&[], |s| s.store_ids.as_slice()),
+        agents,
+    }
+}
+
 /// Counts the matches, applies the changes of state that follow, and decides about each request.
-async fn judge(ctx: &Context, tx: &mut Tx, items: &[Arc<Item>]) -> Result<Vec<Judged>, StoreError> {
+async fn judge(
+    ctx: &Context,
+    tx: &mut Tx,
+    items: &[Arc<Item>],
+    told: &mut Vec<Signal>,
+) -> Result<Vec<Judged>, StoreError> {
     let mut uses: BTreeMap<&SecretVersionId, (u32, Timestamp, Timestamp)> = BTreeMap::new();
     for item in items {
         if let Check::Matched { version, .. } = &item.received.check {
@@ -86,89 +107,32 @@ async fn judge(ctx: &Context, tx: &mut Tx, items: &[Arc<Item>]) -> Result<Vec<Ju
             _ => None,
         };
         let version = id.and_then(|id| versions.get(id)).cloned();
-        let source = ctx.settings.webhooks.sources.get(&item.received.source);
-        let rules = Rules {
-            overdue: match ctx.settings.secrets.overdue {
-                OverduePolicy::Accept => Overdue::Accept,
-                OverduePolicy::Reject => Overdue::Reject,
-            },
-            store_ids: source.map_or(&[], |s| s.store_ids.as_slice()),
-            agents: &item.agents,
-        };
+        let rules = rules_of(ctx, &item.received.source, &item.agents);
         let disposition = dispose(&item.received, version.as_ref(), rules);
         if let Some(version) = &version
-            && matches!(disposition.class, Class::NewSecret | Class::OverdueSecret | Class::UnexpectedStore)
+            && moves_on(disposition.class)
         {
+            // This match and those after it in the batch count for the new state.
             let same = |item: &&Arc<Item>| matches!(&item.received.check, Check::Matched { version: id, .. } if *id == version.id);
             let following = u32::try_from(items[position..].iter().filter(same).count()).unwrap_or(u32::MAX);
-            advance(ctx, tx, version, (item, following), &mut versions).await?;
+            let event_name = match &item.received.check {
+                Check::Matched { head: Ok(head), .. } => Some(head.event_name.as_str()),
+                _ => None,
+            };
+            let (at, delivery) = (item.received.at, item.received.id.as_str());
+            let matched = Match { version, delivery, event_name, at, following };
+            let advanced = advance(ctx, tx, &matched).await?;
+            for change in advanced.changes {
+                if let Some(held) = versions.get_mut(&change.version) {
+                    held.state = change.to;
+                    held.usage.state_matches = 0;
+                }
+            }
+            told.extend(advanced.told);
         }
         judged.push(Judged { disposition, version });
     }
     Ok(judged)
-}
-
-/// Applies what a match means for its slot: the switch to a staged version, or that an old one is overdue.
-/// `following` counts this match and those after it in the batch.
-async fn advance(
-    ctx: &Context,
-    tx: &mut Tx,
-    version: &SecretVersion,
-    (item, following): (&Item, u32),
-    versions: &mut HashMap<SecretVersionId, SecretVersion>,
-) -> Result<(), StoreError> {
-    let slot = secrets::list_slot(tx, &version.slot).await?;
-    let (at, delivery) = (item.received.at, item.received.id.as_str());
-    let changes = plan::matched(&slot, version, delivery, &policy(&ctx.settings), at);
-    if changes.is_empty() {
-        return Ok(());
-    }
-    match apply(ctx, tx, &changes, "deploywatch").await {
-        Ok(()) => {}
-        Err(SecretError::Store(error)) => return Err(error),
-        // The rows are locked by this transaction, so this means that another process was first.
-        Err(other) => {
-            tracing::info!(error = %other, "another process moved this slot");
-            return Ok(());
-        }
-    }
-    // This delivery and those after it in the batch belong to the new state.
-    secrets::restart_count(tx, &version.id, following, at).await?;
-    for change in &changes {
-        if let Some(held) = versions.get_mut(&change.version) {
-            held.state = change.to.clone();
-            held.usage.state_matches = 0;
-        }
-    }
-    if version.state.name() == StateName::Staged
-        && let Some(open) = rotations::get_open(tx, &version.slot).await?
-        && open.rotation.to.as_ref() == Some(&version.id)
-    {
-        prove_provider(ctx, tx, &open, item).await?;
-    }
-    Ok(())
-}
-
-async fn prove_provider(
-    ctx: &Context,
-    tx: &mut Tx,
-    open: &rotations::Stored,
-    item: &Item,
-) -> Result<(), StoreError> {
-    let at = item.received.at;
-    let proof = Proof { at, by: ProofKind::Delivery { delivery: item.received.id.to_string() } };
-    let Ok(mut seen) = open.rotation.clone().observe(Side::Provider, proof) else { return Ok(()) };
-    if seen.product.is_none() && !product_is_watched(ctx, &item.received.source) {
-        let unwatched = Proof { at, by: ProofKind::NotWatched };
-        seen = seen.observe(Side::Product, unwatched).unwrap_or_else(|_| open.rotation.clone());
-    }
-    rotations::update(tx, open, &seen, open.told_at).await?;
-    Ok(())
-}
-
-/// Whether anything can prove the product's side; without it a rotation does not wait for that proof.
-fn product_is_watched(ctx: &Context, source: &str) -> bool {
-    ctx.settings.webhooks.sources.get(source).is_some_and(|s| s.product_url.is_some())
 }
 
 /// Writes events, deliveries and bodies, and says whether something is to be passed on. The unique key
@@ -227,13 +191,17 @@ async fn store_events(
             }
         }
         if keep {
-            let sealed = keyring.seal(&*ctx.entropy, received.id.as_str(), &item.body);
-            bodies.push((received.id.clone(), sealed));
+            let sealed = item
+                .sealed
+                .clone()
+                .unwrap_or_else(|| keyring.seal(&*ctx.entropy, received.id.as_str(), &item.body));
+            let (delivery, headers) = (received.id.clone(), item.headers.clone());
+            bodies.push(NewBody { delivery, sealed, headers });
         }
         let standing = judged.disposition.standing.as_str();
         rows.push(NewDelivery { row, standing, sender: &received.sender });
     }
-    deliveries::insert_bodies(tx, &bodies).await?;
+    deliveries::insert_bodies(tx, bodies).await?;
     relays::insert(tx, &relays).await?;
     deliveries::insert_deliveries(tx, &rows).await?;
     Ok(!relays.is_empty())
@@ -243,7 +211,7 @@ async fn store_events(
 fn relay_of(ctx: &Context, item: &Item, judged: &Judged, event: &EventId) -> Option<NewRelay> {
     let received = &item.received;
     ctx.settings.webhooks.sources.get(&received.source)?.product_url.as_ref()?;
-    if matches!(judged.disposition.class, Class::TestOnLive | Class::UnexpectedStore) {
+    if !judged.disposition.class.is_for_product() {
         return None;
     }
     Some(NewRelay {
@@ -318,6 +286,7 @@ async fn store_refused(
             encoding: received.content_encoding.clone(),
             event_header: received.event_header.clone(),
             sealed: keyring.seal(&*ctx.entropy, received.id.as_str(), &plain),
+            headers: item.headers.clone(),
         };
         quarantine::keep(tx, &kept).await?;
     }
@@ -334,6 +303,7 @@ async fn signals(
     let mut signals = Vec::new();
     let mut stale = BTreeSet::new();
     let mut told = HashSet::new();
+    let mut odd = BTreeSet::new();
     for (item, judged) in items.iter().zip(judged) {
         let Some(version) = &judged.version else { continue };
         match judged.disposition.class {
@@ -364,7 +334,8 @@ async fn signals(
             match judged.disposition.standing {
                 Standing::Good => health.good(received.at),
                 // A known old secret has an incident of its own, which says more.
-                Standing::Bad if judged.version.is_some() => {}
+                Standing::Bad if judged.version.is_some() && judged.disposition.class != Class::OtherSlot => {
+                }
                 Standing::Bad => {
                     let digest = received.body_digest.as_str();
                     let after = received.at - RETRY_HORIZON;
@@ -373,8 +344,11 @@ async fn signals(
                 }
                 Standing::Noise => {}
             }
-            if judged.disposition.class == Class::Unparsable {
-                signals.push(super::signals::unparsable_signal(ctx, tx, item).await?);
+            let oddity = Oddity::of(judged.disposition.class);
+            if let Some(oddity) = oddity.filter(|oddity| odd.insert((source, *oddity))) {
+                let (at, bytes, delivery) = (received.at, received.body_bytes, Some(received.id.as_str()));
+                let odd = notices::Odd { source, oddity, at, delivery, bytes };
+                signals.extend(notices::signal(ctx, tx, &odd).await?);
             }
         }
         signals.extend(health_signals(ctx, tx, source, &mut health, now).await?);

@@ -2,9 +2,10 @@
 //! whenever a signature fits none.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
-use crate::domain::clock::{SignedDuration, Timestamp};
+use crate::domain::clock::{SignedDuration, Timestamp, from_micros, to_micros};
 use crate::domain::delivery::EventHead;
 use crate::domain::ids::SecretVersionId;
 use crate::domain::secret::SecretVersion;
@@ -28,7 +29,8 @@ pub enum KeysError {
 #[derive(Debug)]
 pub(super) struct KeySet {
     generation: i64,
-    read_at: Timestamp,
+    /// Microseconds; moves on when nothing had changed.
+    read_at: AtomicI64,
     keys: Vec<(SecretVersion, SigningKey)>,
     /// How each source that has a key signs.
     schemes: HashMap<String, Scheme>,
@@ -56,7 +58,12 @@ impl KeySet {
                 }
             }
         }
-        Ok(Self { generation, read_at: ctx.now(), keys, schemes })
+        let read_at = AtomicI64::new(to_micros(ctx.now()));
+        Ok(Self { generation, read_at, keys, schemes })
+    }
+
+    fn read_at(&self) -> Timestamp {
+        from_micros(self.read_at.load(Ordering::Relaxed))
     }
 
     pub fn all(&self) -> &[(SecretVersion, SigningKey)] {
@@ -100,17 +107,37 @@ impl KeySet {
 
 /// The current key set, replaced as a whole.
 #[derive(Debug, Default)]
-pub(super) struct KeyCache(RwLock<Option<Arc<KeySet>>>);
+pub(super) struct KeyCache {
+    held: RwLock<Option<Arc<KeySet>>>,
+    asking: tokio::sync::Mutex<()>,
+}
 
 impl KeyCache {
     /// The keys, at most a few seconds old.
     pub async fn get(&self, ctx: &Context, keyring: &Keyring) -> Result<Arc<KeySet>, KeysError> {
-        let held = self.0.read().expect("nobody panics with this lock").clone();
+        let held = self.held.read().expect("nobody panics with this lock").clone();
         match held {
-            Some(keys) if ctx.now().duration_since(keys.read_at) < FRESH_FOR => Ok(keys),
-            Some(keys) => Ok(self.refresh(ctx, keyring, &keys).await?.unwrap_or(keys)),
+            Some(keys) if ctx.now().duration_since(keys.read_at()) < FRESH_FOR => Ok(keys),
+            // One asks, the others go on with what is there.
+            Some(keys) => match self.asking.try_lock() {
+                Ok(_alone) => self.ask(ctx, keyring, keys).await,
+                Err(_) => Ok(keys),
+            },
             None => self.replace(KeySet::load(ctx, keyring).await?),
         }
+    }
+
+    async fn ask(
+        &self,
+        ctx: &Context,
+        keyring: &Keyring,
+        held: Arc<KeySet>,
+    ) -> Result<Arc<KeySet>, KeysError> {
+        if let Some(fresh) = self.refresh(ctx, keyring, &held).await? {
+            return Ok(fresh);
+        }
+        held.read_at.store(to_micros(ctx.now()), Ordering::Relaxed);
+        Ok(held)
     }
 
     /// Asks whether something changed since `held`; `None` if not.
@@ -129,7 +156,7 @@ impl KeyCache {
 
     fn replace(&self, keys: KeySet) -> Result<Arc<KeySet>, KeysError> {
         let keys = Arc::new(keys);
-        *self.0.write().expect("nobody panics with this lock") = Some(Arc::clone(&keys));
+        *self.held.write().expect("nobody panics with this lock") = Some(Arc::clone(&keys));
         Ok(keys)
     }
 }

@@ -3,11 +3,16 @@
 //! Verification needs no store and runs in the request; recording goes through one writer, which commits
 //! for many requests at once and answers each after its own commit.
 
+mod advance;
 mod batch;
 mod keys;
 mod late;
 mod looking;
+mod notices;
 mod passing;
+mod probing;
+mod product;
+mod replaying;
 mod signals;
 mod upkeep;
 mod writer;
@@ -15,17 +20,20 @@ mod writer;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use governor::{DefaultKeyedRateLimiter, Quota};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use keys::KeysError;
 pub use late::verify_again;
-pub use passing::{PassingError, pass_on, probe, replay};
+pub use passing::{PassingError, pass_on};
+pub use probing::probe;
+pub use replaying::{Replayed, replay, replay_all};
 pub use upkeep::{forget, upkeep};
 
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{SignedDuration, Timestamp};
 use crate::domain::delivery::{Answer, Check, Received, read_event};
 use crate::domain::ids::DeliveryId;
 use crate::domain::signature::scheme::{Events, Text};
@@ -34,11 +42,14 @@ use crate::services::Context;
 use crate::services::secrets::{Keyring, SharedKeyring};
 use crate::store::deliveries;
 use keys::KeyCache;
+use passing::seal_headers;
 
 /// Memory for bodies that are still arriving, over all requests.
 const BODY_BUDGET: usize = 64 * 1024 * 1024;
 /// Refused requests of one address: this many at once, then this many a second.
 const REFUSALS_AT_ONCE: NonZeroU32 = NonZeroU32::new(200).expect("200 is not zero");
+const DOUBTS_A_SECOND: NonZeroU32 = NonZeroU32::new(50).expect("50 is not zero");
+const TELL_SLOWED: SignedDuration = SignedDuration::from_mins(10);
 const REFUSALS_A_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("10 is not zero");
 
 /// A request as the driver read it: nothing is interpreted yet.
@@ -51,6 +62,8 @@ pub struct Request {
     pub user_agent: Option<String>,
     pub event_header: Option<String>,
     pub content_encoding: Option<String>,
+    /// What the product gets beside the body; empty where nothing is passed on.
+    pub passed_on: Vec<(String, String)>,
     pub sender: IpAddr,
 }
 
@@ -73,7 +86,13 @@ struct Inner {
     sources: HashMap<String, Source>,
     writer: writer::Writer,
     refusals: DefaultKeyedRateLimiter<IpAddr>,
+    /// How often an unknown signature makes us look for new secrets.
+    doubts: DefaultDirectRateLimiter,
     budget: Semaphore,
+    /// When on-call was last told that a source's senders are slowed down.
+    slowed: Mutex<HashMap<String, Timestamp>>,
+    /// Requests are handled on runtimes that end with the server.
+    home: Handle,
 }
 
 /// What never changes about a source while the program runs.
@@ -100,7 +119,10 @@ impl Ingest {
             sources: sources.collect(),
             writer,
             refusals: DefaultKeyedRateLimiter::keyed(quota),
+            doubts: DefaultDirectRateLimiter::direct(Quota::per_second(DOUBTS_A_SECOND)),
             budget: Semaphore::new(BODY_BUDGET / 1024),
+            slowed: Mutex::default(),
+            home: Handle::current(),
             ctx,
             keyring,
         }))
@@ -116,6 +138,11 @@ impl Ingest {
         Some(&self.0.sources.get(source)?.wanted)
     }
 
+    /// Whether deliveries of this source go on to a product.
+    pub fn passes_on(&self, source: &str) -> bool {
+        self.0.ctx.settings.webhooks.sources.get(source).is_some_and(|source| source.product_url.is_some())
+    }
+
     /// Verifies, records and says what to answer. Whatever is answered is in the store, except 429 and 503.
     pub async fn receive(&self, request: Request) -> Answer {
         let inner = &*self.0;
@@ -128,11 +155,18 @@ impl Ingest {
             }
         };
         if refuses(&check) && inner.refusals.check_key(&request.sender).is_err() {
+            inner.slowed_down(&request.source, at);
             return Answer::TooMany;
         }
         let received = self.received(&request, check, digest, at);
         let agents = inner.sources.get(&request.source).map_or_else(|| [].into(), |s| Arc::clone(&s.agents));
-        inner.writer.record(writer::Item { received, body, agents }).await
+        let headers = (!request.passed_on.is_empty())
+            .then(|| seal_headers(&inner.ctx, &inner.keyring, &received.id, &request.passed_on))
+            .flatten();
+        // Sealed here, beside others, and not by the one writer.
+        let sealed = matches!(received.check, Check::Matched { .. })
+            .then(|| inner.keyring.seal(&*inner.ctx.entropy, received.id.as_str(), &body));
+        inner.writer.record(writer::Item { received, body, agents, sealed, headers }).await
     }
 
     /// Forgets senders that have been silent; called now and then.
@@ -163,8 +197,12 @@ impl Ingest {
         let mut keys = inner.keys.get(&inner.ctx, &inner.keyring).await?;
         let mut found = keys.verify(&request.source, &body, &claim);
         if found.is_none() {
-            // A version added a moment ago in another process must not cost a delivery.
-            let fresh = inner.keys.refresh(&inner.ctx, &inner.keyring, &keys).await?;
+            // A version added a moment ago in another process must not cost a delivery; strangers must not make
+            // us ask the store at their pace.
+            let fresh = match inner.doubts.check() {
+                Ok(()) => inner.keys.refresh(&inner.ctx, &inner.keyring, &keys).await?,
+                Err(_) => None,
+            };
             if let Some(fresh) = fresh {
                 found = fresh.verify(&request.source, &body, &claim);
                 keys = fresh;
@@ -209,6 +247,28 @@ impl Ingest {
             body_digest: digest,
             check,
         }
+    }
+}
+
+impl Inner {
+    /// Tells on-call, off the request's path and once in a while.
+    fn slowed_down(&self, source: &str, at: Timestamp) {
+        let mut last = self.slowed.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.get(source).is_some_and(|last| at.duration_since(*last) < TELL_SLOWED) {
+            return;
+        }
+        last.insert(source.to_owned(), at);
+        let (ctx, source) = (self.ctx.clone(), source.to_owned());
+        self.home.spawn(async move {
+            let oddity = notices::Oddity::TooMany;
+            let odd = notices::Odd { source: &source, oddity, at, delivery: None, bytes: 0 };
+            if let Err(error) = notices::tell(&ctx, &odd).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "on-call could not be told of refusals"
+                );
+            }
+        });
     }
 }
 

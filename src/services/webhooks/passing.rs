@@ -1,23 +1,30 @@
-//! Passing deliveries on to the product and learning from its answers which secret it holds.
+//! Passing deliveries on to the product, a few at a time: what it does not take is tried again by the plan of
+//! `domain::relay`, and its answers tell which secret it holds.
+
+use futures_util::StreamExt;
 
 use super::keys::{KeySet, KeysError};
-use crate::domain::check::Severity;
-use crate::domain::clock::{SignedDuration, Timestamp, rfc3339};
-use crate::domain::ids::DeliveryId;
-use crate::domain::incident::{DedupKey, Facts, IncidentKind, Signal};
-use crate::domain::relay::{Probed, Reaction, conclude, react, wait_after};
-use crate::domain::rotation::{ProofKind, Side};
-use crate::domain::secret::{SecretVersion, Slot, StateName};
-use crate::domain::signature::SigningKey;
-use crate::relay::{Forward, forward};
-use crate::services::secrets::{self as secret_services, Keyring, SecretError, key, subject};
+use super::product;
+use crate::domain::clock::SignedDuration;
+use crate::domain::ids::{DeliveryId, SecretVersionId};
+use crate::domain::relay::{Reaction, react, refuses_signature, wait_after};
+use crate::domain::secret::{SecretVersion, Slot};
+use crate::domain::signature::scheme::Events;
+use crate::domain::signature::{Scheme, SigningKey};
+use crate::relay::{Forward, ForwardError, Outbound, Reply};
+use crate::services::secrets::{Keyring, SecretError};
 use crate::services::{Context, alerting};
+use crate::settings::WebhookSource;
 use crate::store::relays::Due;
-use crate::store::{StoreError, deliveries, relays, rotations};
+use crate::store::{StoreError, deliveries, products, relays};
 
-/// Deliveries of one activation, and how long a claim holds: longer than an attempt takes.
-const AT_ONCE: u32 = 20;
-const LEASE: SignedDuration = SignedDuration::from_mins(2);
+/// Deliveries of one claim, and how many are under way at once. All of them together end before the claim
+/// does, however slow the product: 64 / 16 × 15 s.
+const AT_ONCE: u32 = 64;
+const UNDER_WAY: usize = 16;
+const LEASE: SignedDuration = SignedDuration::from_mins(3);
+/// Claims of one activation; the next one goes on.
+const CLAIMS: usize = 20;
 
 /// Why something was not passed on.
 #[derive(Debug, thiserror::Error)]
@@ -35,228 +42,291 @@ pub enum PassingError {
     #[error("a probe needs a new and an old secret in {0}; begin a rotation first")]
     NothingToCompare(Slot),
     #[error(transparent)]
-    Forward(#[from] crate::relay::ForwardError),
+    Forward(#[from] ForwardError),
 }
 
 /// Sends what is due. Several processes may do so at once; each delivery is claimed by one.
 pub async fn pass_on(ctx: &Context) -> Result<u64, PassingError> {
-    let now = ctx.now();
-    let mut tx = ctx.db.begin().await?;
-    let due = relays::claim_due(&mut tx, ctx.db.engine().skip_locked(), now, now + LEASE, AT_ONCE).await?;
-    if due.is_empty() {
-        return Ok(0);
-    }
-    tx.commit().await.map_err(StoreError::from)?;
-    let keyring = Keyring::new(&ctx.keys);
-    let keys = KeySet::load(ctx, &keyring).await?;
-    for due in &due {
-        pass_one(ctx, &keyring, &keys, due).await?;
-    }
-    Ok(due.len() as u64)
-}
-
-async fn pass_one(ctx: &Context, keyring: &Keyring, keys: &KeySet, due: &Due) -> Result<(), PassingError> {
-    let url = ctx.settings.webhooks.sources.get(&due.source).and_then(|s| s.product_url.clone());
-    let sealed = deliveries::get_body(&mut *ctx.db.reader().await?, &due.delivery).await?;
-    let body = sealed.and_then(|(id, sealed)| keyring.unseal(id.as_str(), &sealed).ok());
-    let held = keys.all().iter().find(|(version, _)| version.id == due.version);
-    let (Some(url), Some(body), Some((version, key))) = (url, body, held) else {
-        let mut tx = ctx.db.begin().await?;
-        let why = "its body, its secret or the product's address is gone";
-        relays::finish(&mut tx, &due.delivery, "dead", None, (None, Some(why))).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        return Ok(());
-    };
-    let sent = forward(Forward {
-        url: &url,
-        body: body.to_vec(),
-        headers: signed(keys, &due.source, key, (due.delivery.as_str(), ctx.now()), &body),
-        event_name: due.event_name.clone(),
-        traceparent: traceparent(ctx),
-        delivery: due.delivery.to_string(),
-    })
-    .await;
-    let (status, error) = match &sent {
-        Ok(status) => (Some(*status), None),
-        Err(error) => (None, Some(error.to_string())),
-    };
-    let reaction = status.map_or(Reaction::Trouble, |status| react(version.state.name(), status));
-    let now = ctx.now();
-    let mut random = [0_u8; 1];
-    ctx.entropy.fill(&mut random);
-    let next = wait_after(due.attempts, random[0]).map(|wait| now + wait);
-    let (state, next) = match (reaction, next) {
-        (Reaction::Accepted, _) => ("delivered", None),
-        (_, Some(next)) => ("queued", Some(next)),
-        (_, None) => ("dead", None),
-    };
-    let mut tx = ctx.db.begin().await?;
-    relays::finish(&mut tx, &due.delivery, state, next, (status, error.as_deref())).await?;
-    let signal = product_signal(ctx, version, reaction, status, now);
-    if let Some(signal) = signal {
-        alerting::record(ctx, &mut tx, &[signal]).await?;
-    }
-    if reaction == Reaction::Accepted {
-        prove_product(&mut tx, version, &due.delivery, now).await?;
-    }
-    tx.commit().await.map_err(StoreError::from)?;
-    Ok(())
-}
-
-/// A delivery signed with the rotation's new secret that the product took is the product's proof.
-async fn prove_product(
-    tx: &mut crate::store::Tx,
-    version: &SecretVersion,
-    delivery: &DeliveryId,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let Some(open) = rotations::get_open(tx, &version.slot).await? else { return Ok(()) };
-    if open.rotation.to.as_ref() != Some(&version.id) {
-        return Ok(());
-    }
-    let by = ProofKind::Relay { delivery: delivery.to_string() };
-    let proof = crate::domain::rotation::Proof { at: now, by };
-    if let Ok(seen) = open.rotation.clone().observe(Side::Product, proof) {
-        rotations::update(tx, &open, &seen, open.told_at).await?;
-    }
-    Ok(())
-}
-
-/// What on-call learns when the product refuses a genuine delivery: which side is behind.
-fn product_signal(
-    ctx: &Context,
-    version: &SecretVersion,
-    reaction: Reaction,
-    status: Option<u16>,
-    at: Timestamp,
-) -> Option<Signal> {
-    let source = &version.slot.source;
-    let key = DedupKey { scope: format!("{source} product"), ..key(ctx, source, IncidentKind::StaleSecret) };
-    let status = status.unwrap_or(0);
-    let (headline, next_steps) = match reaction {
-        Reaction::Accepted => {
-            let note = format!("the product took a delivery signed with {}", version.label());
-            return Some(Signal::Cleared { key, at, note });
+    let mut done = 0;
+    for _ in 0..CLAIMS {
+        let now = ctx.now();
+        let due = {
+            let mut tx = ctx.db.begin().await?;
+            let skip_locked = ctx.db.engine().skip_locked();
+            let due = relays::claim_due(&mut tx, skip_locked, now, now + LEASE, AT_ONCE).await?;
+            if due.is_empty() {
+                return Ok(done);
+            }
+            tx.commit().await.map_err(StoreError::from)?;
+            due
+        };
+        let keyring = Keyring::new(&ctx.keys);
+        let keys = KeySet::load(ctx, &keyring).await?;
+        let pass = Pass { ctx, keyring: &keyring, keys: &keys, outbound: Outbound::new()? };
+        // One that cannot be recorded keeps none of the others back; its claim ends by itself.
+        let results: Vec<Result<(), StoreError>> = futures_util::stream::iter(due)
+            .map(|due| pass.one(due))
+            .buffer_unordered(UNDER_WAY)
+            .collect()
+            .await;
+        done += results.iter().filter(|result| result.is_ok()).count() as u64;
+        for result in results {
+            result?;
         }
-        Reaction::Trouble => return None,
-        Reaction::ProductOnOld => (
-            format!("Lemon Squeezy signs with {}, but the product refuses it ({status}): the product still holds another secret", version.label()),
-            vec![
-                "Set the current secret in the product's environment and redeploy it (Vercel: a changed variable needs a new deployment)".to_owned(),
-                "Refused deliveries are kept and tried again for more than a day; nothing is lost meanwhile".to_owned(),
-                format!("Check with `deploywatch secret probe {source}`"),
-            ],
-        ),
-        Reaction::ProductOnNew => (
-            format!("Lemon Squeezy still signs with the old {}, but the product refuses it ({status}): the product was switched first", version.label()),
-            vec![
-                "Set the new secret in Lemon Squeezy > Settings > Webhooks".to_owned(),
-                "Or let the product accept both until the rotation is over".to_owned(),
-                format!("Follow it with `deploywatch secret status {source}`"),
-            ],
-        ),
-    };
-    let facts = Facts {
-        severity: Severity::Critical,
-        label: "PRODUCT ON ANOTHER SECRET".into(),
-        subject: subject(ctx, source),
-        headline,
-        since: at,
-        next_steps,
-        context: vec![
-            ("signed with".into(), format!("{}, {}", version.label(), version.describe_state(at))),
-            ("product's answer".into(), status.to_string()),
-            ("seen".into(), rfc3339(at)),
-        ],
-        members: Vec::new(),
-    };
-    Some(Signal::Firing { key, at, facts })
-}
-
-/// Queues a delivery anew.
-pub async fn replay(ctx: &Context, id: &DeliveryId, actor: &str) -> Result<(), PassingError> {
-    let mut tx = ctx.db.begin().await?;
-    if !relays::requeue(&mut tx, id, ctx.now()).await? {
-        let found = deliveries::get(&mut tx, id).await?;
-        let queued = found.and_then(|d| {
-            let has_product = ctx.settings.webhooks.sources.get(&d.source)?.product_url.is_some();
-            (has_product && d.status == 200 || d.late).then_some(())?;
-            let (event, version) = (d.event?, d.version?);
-            Some(relays::NewRelay { delivery: d.id, source: d.source, event, version, at: ctx.now() })
-        });
-        let Some(queued) = queued else { return Err(PassingError::NotQueued(id.clone())) };
-        relays::insert(&mut tx, &[queued]).await?;
     }
-    secret_services::audit(ctx, &mut tx, actor, "delivery.replay", id.as_str(), &serde_json::json!({}))
-        .await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    ctx.nudge.job("relay");
-    Ok(())
+    Ok(done)
 }
 
-/// Asks the product which secret it accepts: three marked test events, signed with the new secret, the old
-/// one and garbage. A clear answer is the product's proof of the open rotation.
-pub async fn probe(ctx: &Context, slot: &Slot, actor: &str) -> Result<Probed, PassingError> {
-    let url = ctx.settings.webhooks.sources.get(&slot.source).and_then(|s| s.product_url.clone());
-    let url = url.ok_or_else(|| PassingError::NoProduct(slot.source.clone()))?;
-    let keyring = Keyring::new(&ctx.keys);
-    let keys = KeySet::load(ctx, &keyring).await?;
-    let mine: Vec<_> = keys.all().iter().filter(|(v, _)| v.slot == *slot).collect();
-    let newest = |states: &[StateName]| {
-        let held = mine.iter().filter(|(v, _)| states.contains(&v.state.name()));
-        held.max_by_key(|(v, _)| v.number).map(|(_, key)| key)
-    };
-    let staged = newest(&[StateName::Staged]);
-    let (new, old) = match staged {
-        Some(staged) => (Some(staged), newest(&[StateName::Active])),
-        None => (
-            newest(&[StateName::Active]),
-            newest(&[StateName::Retiring, StateName::Overdue, StateName::Retired]),
-        ),
-    };
-    let (Some(new), Some(old)) = (new, old) else {
-        return Err(PassingError::NothingToCompare(slot.clone()));
-    };
-    let mut random = [0_u8; 32];
-    ctx.entropy.fill(&mut random);
-    let scheme = ctx.settings.webhooks.scheme(&slot.source);
-    let garbage = SigningKey::with(scheme.algorithm, &random, &random).expect("32 bytes are not empty");
-    let id = crate::domain::ids::uuid_v7(ctx.now(), &*ctx.entropy);
-    let body = format!(
-        r#"{{"meta":{{"test_mode":true,"event_name":"deploywatch_probe","webhook_id":"{id}"}},"data":{{"type":"deploywatch-probes","id":"1","attributes":{{}}}}}}"#
-    );
-    let mut answers = [0_u16; 3];
-    for (answer, key) in answers.iter_mut().zip([new, old, &garbage]) {
-        *answer = forward(Forward {
-            url: &url,
-            body: body.clone().into_bytes(),
-            headers: signed(&keys, &slot.source, key, ("probe", ctx.now()), body.as_bytes()),
-            event_name: "deploywatch_probe".into(),
-            traceparent: traceparent(ctx),
-            delivery: "probe".into(),
-        })
-        .await?;
+struct Pass<'a> {
+    ctx: &'a Context,
+    keyring: &'a Keyring,
+    keys: &'a KeySet,
+    outbound: Outbound,
+}
+
+/// What a delivery consists of on its way out.
+struct Parcel {
+    url: url::Url,
+    body: Vec<u8>,
+    headers: Vec<(String, String)>,
+    /// Whether the headers are those of the request, its signature among them.
+    original: bool,
+    traceparent: String,
+}
+
+impl Pass<'_> {
+    async fn one(&self, due: Due) -> Result<(), StoreError> {
+        let (ctx, due) = (self.ctx, &due);
+        let source = ctx.settings.webhooks.sources.get(&due.source);
+        let held = self.keys.all().iter().find(|(version, _)| version.id == due.version);
+        let parcel = self.pack(source, due).await?;
+        let (Some(source), Some(parcel), Some((version, _))) = (source, parcel, held) else {
+            let mut tx = ctx.db.begin().await?;
+            let why = "its body, its secret or the product's address is gone";
+            relays::finish(&mut tx, &due.delivery, "dead", None, (None, Some(why)), None).await?;
+            tx.commit().await?;
+            return Ok(());
+        };
+        let (sent, signed_with) = self.send(source, &parcel, due, version).await?;
+        let (status, error) = match &sent {
+            Ok(reply) => (Some(reply.status), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let reaction = status.map_or(Reaction::Trouble, |status| react(version.state.name(), status));
+        let now = ctx.now();
+        let mut random = [0_u8; 1];
+        ctx.entropy.fill(&mut random);
+        let (state, next) = match (reaction, wait_after(due.attempts, random[0])) {
+            (Reaction::Accepted, _) => ("delivered", None),
+            (_, Some(wait)) => ("queued", Some(now + wait)),
+            (_, None) => ("dead", None),
+        };
+        let told = product::Attempt { due, version, reaction, status, dead: state == "dead", now };
+        let mut tx = ctx.db.begin().await?;
+        let finding = (status, error.as_deref());
+        relays::finish(&mut tx, &due.delivery, state, next, finding, Some(&signed_with)).await?;
+        let signals = product::signals(ctx, &mut tx, &told).await?;
+        if !signals.is_empty() {
+            alerting::record(ctx, &mut tx, &signals).await?;
+        }
+        if reaction == Reaction::Accepted {
+            let by = self.keys.all().iter().find(|(held, _)| held.id == signed_with);
+            if let Some((by, _)) = by {
+                product::took(&mut tx, by, &due.delivery, now).await?;
+            }
+        }
+        tx.commit().await?;
+        if !signals.is_empty() {
+            ctx.nudge.job(alerting::OUTBOX_JOB);
+        }
+        Ok(())
     }
-    let probed = conclude(answers[0], answers[1], answers[2]);
-    if matches!(probed, Probed::Switched | Probed::AcceptsBoth) {
-        secret_services::confirm_product(ctx, slot, ProofKind::Probe, actor).await?;
+
+    /// Body and headers as they came; `None` where they are gone.
+    async fn pack(&self, source: Option<&WebhookSource>, due: &Due) -> Result<Option<Parcel>, StoreError> {
+        let Some(url) = source.and_then(|source| source.product_url.clone()) else { return Ok(None) };
+        let mut reader = self.ctx.db.reader().await?;
+        let Some((id, sealed)) = deliveries::get_body(&mut reader, &due.delivery).await? else {
+            return Ok(None);
+        };
+        let Ok(body) = self.keyring.unseal(id.as_str(), &sealed) else { return Ok(None) };
+        let kept = products::get_headers(&mut reader, &id).await?;
+        let kept = kept.and_then(|sealed| open_headers(self.keyring, &id, &sealed));
+        let original = kept.is_some();
+        let scheme = self.ctx.settings.webhooks.scheme(&due.source);
+        let headers = kept.unwrap_or_else(|| usual_headers(&scheme, &due.event_name));
+        let traceparent = traceparent(self.ctx, &headers);
+        Ok(Some(Parcel { url, body: body.to_vec(), headers, original, traceparent }))
     }
-    Ok(probed)
+
+    /// Sends with the signature of the version that the delivery was signed with. Where the source asks for it,
+    /// a refusal is answered with the signatures of the other live versions, the one that the product is known
+    /// to hold first, so that a half-done rotation costs no delivery.
+    async fn send(
+        &self,
+        source: &WebhookSource,
+        parcel: &Parcel,
+        due: &Due,
+        matched: &SecretVersion,
+    ) -> Result<(Result<Reply, ForwardError>, SecretVersionId), StoreError> {
+        let mut order: Vec<&(SecretVersion, SigningKey)> =
+            self.keys.all().iter().filter(|(v, _)| v.slot == matched.slot).collect();
+        if source.product_resign {
+            let known = products::get(&mut *self.ctx.db.reader().await?, &matched.slot).await?;
+            let known = known.map(|held| held.version);
+            order.retain(|(v, _)| v.state.is_live() || v.id == matched.id);
+            order.sort_by_key(|(v, _)| {
+                (known.as_ref() != Some(&v.id), v.id != matched.id, v.state.preference())
+            });
+        } else {
+            order.retain(|(v, _)| v.id == matched.id);
+        }
+        let mut last = None;
+        for (version, key) in order {
+            let signer = (!parcel.original || version.id != matched.id).then_some(key);
+            let sent = self.attempt(parcel, due, signer).await;
+            let refused = matches!(&sent, Ok(reply) if refuses_signature(reply.status));
+            last = Some((sent, version.id.clone()));
+            if !refused {
+                break;
+            }
+        }
+        Ok(last.expect("the matched version is always tried"))
+    }
+
+    /// One request; without a signer it goes out with the signature that it came with.
+    async fn attempt(
+        &self,
+        parcel: &Parcel,
+        due: &Due,
+        signer: Option<&SigningKey>,
+    ) -> Result<Reply, ForwardError> {
+        let mut headers = parcel.headers.clone();
+        headers.retain(|(name, _)| name != "traceparent");
+        if let Some(key) = signer {
+            let scheme = self.ctx.settings.webhooks.scheme(&due.source);
+            let signed = scheme.sign(key, due.delivery.as_str(), self.ctx.now(), &parcel.body);
+            headers.retain(|(name, _)| signed.iter().all(|(ours, _)| ours != name));
+            headers.extend(signed);
+        }
+        self.outbound
+            .send(Forward {
+                url: &parcel.url,
+                body: parcel.body.clone(),
+                headers,
+                traceparent: parcel.traceparent.clone(),
+                delivery: due.delivery.to_string(),
+            })
+            .await
+    }
 }
 
-/// The headers with which the source's provider would send `body`, signed now.
-fn signed(
-    keys: &KeySet,
-    source: &str,
-    key: &SigningKey,
-    (id, now): (&str, Timestamp),
-    body: &[u8],
-) -> Vec<(String, String)> {
-    keys.scheme(source).map_or_else(Vec::new, |scheme| scheme.sign(key, id, now, body))
+/// What the provider's requests carry beside the signature.
+pub(super) fn usual_headers(scheme: &Scheme, event_name: &str) -> Vec<(String, String)> {
+    let agent = scheme.agents.first().map_or("deploywatch", |agent| agent);
+    let mut headers = vec![("user-agent", agent), ("content-type", "application/json")];
+    if scheme.events == Events::LemonSqueezy {
+        headers.push(("x-event-name", event_name));
+    }
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    headers.into_iter().map(own).collect()
 }
 
-fn traceparent(ctx: &Context) -> String {
+/// Headers that concern one connection, our own proxies or somebody's session: they are not passed on.
+fn is_own(name: &str) -> bool {
+    const OWN: [&str; 17] = [
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "x-real-ip",
+    ];
+    OWN.contains(&name) || name.starts_with("x-forwarded-") || name.starts_with("cf-")
+}
+
+/// As many bytes of headers as are kept: what exceeds them is no webhook's.
+const HEADER_BYTES: usize = 8 * 1024;
+
+/// What of a request's headers goes on to the product, sealed for the store.
+pub(super) fn seal_headers(
+    ctx: &Context,
+    keyring: &Keyring,
+    id: &DeliveryId,
+    headers: &[(String, String)],
+) -> Option<Vec<u8>> {
+    let kept: Vec<&(String, String)> = headers.iter().filter(|(name, _)| !is_own(name)).collect();
+    let text = serde_json::to_vec(&kept).expect("headers are text");
+    (text.len() <= HEADER_BYTES).then(|| keyring.seal(&*ctx.entropy, &headers_of(id), &text))
+}
+
+fn open_headers(keyring: &Keyring, id: &DeliveryId, sealed: &[u8]) -> Option<Vec<(String, String)>> {
+    serde_json::from_slice(&keyring.unseal(&headers_of(id), sealed).ok()?).ok()
+}
+
+fn headers_of(id: &DeliveryId) -> String {
+    format!("{id} headers")
+}
+
+/// Joins the trace that the request came with, else begins one.
+pub(super) fn traceparent(ctx: &Context, headers: &[(String, String)]) -> String {
     let mut bytes = [0_u8; 24];
     ctx.entropy.fill(&mut bytes);
-    format!("00-{}-{}-01", hex::encode(&bytes[..16]), hex::encode(&bytes[16..]))
+    let given = headers.iter().find(|(name, _)| name == "traceparent").and_then(|(_, value)| trace_of(value));
+    let trace = given.unwrap_or_else(|| hex::encode(&bytes[..16]));
+    format!("00-{trace}-{}-01", hex::encode(&bytes[16..]))
+}
+
+/// The trace's id of a well-formed `traceparent`.
+fn trace_of(value: &str) -> Option<String> {
+    let mut parts = value.split('-');
+    let (version, trace, parent, _) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let well = version.len() == 2 && trace.len() == 32 && parent.len() == 16 && hex(trace) && hex(parent);
+    (well && trace.bytes().any(|b| b != b'0')).then(|| trace.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_joined_only_where_it_is_one() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(trace_of(good).as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
+        for bad in ["", "00", "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", "00-1-2-3"] {
+            assert_eq!(trace_of(bad), None, "{bad}");
+        }
+        assert_eq!(trace_of(&format!("00-{}-b7ad6b7169203331-01", "0".repeat(32))), None);
+    }
+
+    #[test]
+    fn what_concerns_a_connection_or_a_session_stays_here() {
+        for name in
+            ["host", "cookie", "authorization", "x-forwarded-for", "cf-connecting-ip", "content-length"]
+        {
+            assert!(is_own(name), "{name}");
+        }
+        for name in [
+            "x-signature",
+            "x-event-name",
+            "user-agent",
+            "content-type",
+            "content-encoding",
+            "stripe-signature",
+        ] {
+            assert!(!is_own(name), "{name}");
+        }
+    }
 }

@@ -1,15 +1,14 @@
 //! What on-call reads when deliveries do not verify: since when, how many distinct ones, the last good one,
 //! and what to do.
 
-use super::writer::Item;
 use crate::domain::check::Severity;
-use crate::domain::clock::{SignedDuration, Timestamp, from_micros, humane, rfc3339, to_micros};
+use crate::domain::clock::{Timestamp, humane, rfc3339};
 use crate::domain::diagnosis::Class;
-use crate::domain::incident::{DedupKey, Facts, IncidentKind, Signal};
+use crate::domain::incident::{Facts, IncidentKind, Signal};
 use crate::domain::source_health::{Change, Failing, Level, SourceHealth};
 use crate::services::secrets::{key, nearby, subject};
 use crate::services::{Context, alerting};
-use crate::store::{StoreError, Tx, deliveries, meta, quarantine};
+use crate::store::{StoreError, Tx, deliveries, quarantine};
 
 /// Reviews the health of a source and says what on-call hears.
 pub(super) async fn health_signals(
@@ -29,7 +28,7 @@ pub(super) async fn health_signals(
         }
         Change::Tell(level) => {
             let Some(failing) = &health.failing else { return Ok(None) };
-            let facts = failing_facts(ctx, tx, source, failing, level, now).await?;
+            let facts = failing_facts(ctx, tx, source, failing, level).await?;
             Ok(Some(Signal::Firing { key, at: now, facts }))
         }
     }
@@ -44,7 +43,7 @@ pub(super) async fn told_again(
     now: Timestamp,
 ) -> Result<Option<Signal>, StoreError> {
     let Some(level) = failing.told else { return Ok(None) };
-    let facts = failing_facts(ctx, tx, source, failing, level, now).await?;
+    let facts = failing_facts(ctx, tx, source, failing, level).await?;
     let key = key(ctx, source, IncidentKind::SignatureFailures);
     Ok(Some(Signal::Firing { key, at: now, facts }))
 }
@@ -63,7 +62,6 @@ async fn failing_facts(
     source: &str,
     failing: &Failing,
     level: Level,
-    now: Timestamp,
 ) -> Result<Facts, StoreError> {
     let class = Class::parse(&failing.last_class).unwrap_or(Class::UnknownSecret);
     let since = rfc3339(failing.since);
@@ -89,7 +87,7 @@ async fn failing_facts(
     ];
     let waiting = quarantine::count_source(tx, source).await?;
     context.push(("in quarantine".into(), format!("{waiting} refused bodies, kept for 7 days")));
-    for (label, value) in nearby(tx, source, now).await? {
+    for (label, value) in nearby(ctx, tx, source, failing.since).await? {
         if context.iter().all(|(known, _)| *known != label) {
             context.push((label, value));
         }
@@ -107,64 +105,6 @@ async fn failing_facts(
         context,
         members: Vec::new(),
     })
-}
-
-/// A body that is signed but is no event: it never should happen, so it pages at once.
-pub(super) async fn unparsable_signal(ctx: &Context, tx: &mut Tx, item: &Item) -> Result<Signal, StoreError> {
-    let source = &item.received.source;
-    let at = item.received.at;
-    meta::set(tx, &last_unparsable(source), &to_micros(at).to_string(), at).await?;
-    let key = DedupKey {
-        scope: format!("{source} unparsable"),
-        ..key(ctx, source, IncidentKind::SignatureFailures)
-    };
-    let facts = Facts {
-        severity: Severity::Critical,
-        label: "UNREADABLE WEBHOOK".into(),
-        subject: subject(ctx, source),
-        headline: format!(
-            "A {source} delivery of {} bytes is signed correctly but is not an event; it was refused and kept",
-            item.received.body_bytes
-        ),
-        since: at,
-        next_steps: Class::Unparsable.next_steps(source, &ctx.settings.webhooks.scheme(source)),
-        context: vec![("delivery".into(), item.received.id.to_string())],
-        members: Vec::new(),
-    };
-    Ok(Signal::Firing { key, at, facts })
-}
-
-/// Without another one for this long, the matter is over.
-const UNPARSABLE_OVER: SignedDuration = SignedDuration::from_hours(1);
-
-fn last_unparsable(source: &str) -> String {
-    format!("last unparsable {source}")
-}
-
-/// Ends the incidents of unreadable bodies that did not come again.
-pub(super) async fn end_unparsable(ctx: &Context) -> Result<u64, StoreError> {
-    let mut done = 0;
-    for source in ctx.settings.webhooks.sources.keys() {
-        let name = last_unparsable(source);
-        let last = meta::get(&mut *ctx.db.reader().await?, &name).await?;
-        let Some(last) = last.and_then(|text| text.parse().ok()).map(from_micros) else { continue };
-        let now = ctx.now();
-        if now.duration_since(last) < UNPARSABLE_OVER {
-            continue;
-        }
-        let mut tx = ctx.db.begin().await?;
-        meta::set(&mut tx, &name, "", now).await?;
-        let key = DedupKey {
-            scope: format!("{source} unparsable"),
-            ..key(ctx, source, IncidentKind::SignatureFailures)
-        };
-        let note = format!("no unreadable body for {}", humane(UNPARSABLE_OVER));
-        alerting::record(ctx, &mut tx, &[Signal::Cleared { key, at: now, note }]).await?;
-        tx.commit().await?;
-        ctx.nudge.job(alerting::OUTBOX_JOB);
-        done += 1;
-    }
-    Ok(done)
 }
 
 /// Reviews every failing source as time passes: failing for long pages, quiet for long recovers.

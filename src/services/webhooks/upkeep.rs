@@ -1,7 +1,7 @@
 //! What is due for webhooks between requests: late verification, the health of sources, and old rows.
 
 use super::keys::KeysError;
-use super::{late, looking, signals};
+use super::{late, looking, notices, signals};
 use crate::domain::clock::SignedDuration;
 use crate::services::Context;
 use crate::services::secrets::Keyring;
@@ -15,7 +15,7 @@ pub async fn upkeep(ctx: &Context) -> Result<u64, KeysError> {
         tracing::info!(deliveries = late, "refused deliveries were verified late");
     }
     let looked_at = looking::diagnose(ctx, &keyring).await?;
-    let reviewed = signals::review_failing(ctx).await? + signals::end_unparsable(ctx).await?;
+    let reviewed = signals::review_failing(ctx).await? + notices::end(ctx).await?;
     let mut tx = ctx.db.begin().await?;
     let expired = quarantine::expire(&mut tx, ctx.now()).await?;
     if expired > 0 {

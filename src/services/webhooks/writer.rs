@@ -24,6 +24,10 @@ pub(super) struct Item {
     pub body: Vec<u8>,
     /// How requests of this source's provider call themselves.
     pub agents: Arc<[Text]>,
+    /// The body as it is kept where it is accepted.
+    pub sealed: Option<Vec<u8>>,
+    /// What goes on to the product beside the body, sealed.
+    pub headers: Option<Vec<u8>>,
 }
 
 struct Waiting {

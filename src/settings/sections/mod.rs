@@ -159,6 +159,10 @@ pub struct WebhookSource {
     /// The product's own webhook address; verified deliveries are passed on to it.
     #[schemars(with = "Option<String>", extend("format" = "uri"))]
     pub product_url: Option<url::Url>,
+    /// A delivery that the product refuses is sent again with the signatures of the slot's other live secrets, so
+    /// that a half-done rotation costs the product none.
+    #[serde(default)]
+    pub product_resign: bool,
 }
 
 /// `[email]`

@@ -2,12 +2,24 @@
 
 use std::sync::{Arc, Mutex};
 
+use actix_web::http::StatusCode;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 #[derive(Default)]
 struct State {
     secrets: Vec<String>,
-    taken: Vec<Vec<u8>>,
+    taken: Vec<Taken>,
+    /// What it answers to everything, instead of looking at the signature.
+    always: Option<u16>,
+    /// What it answers to one body.
+    to_body: Option<(Vec<u8>, u16)>,
+}
+
+/// One delivery as it arrived.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    pub body: Vec<u8>,
+    pub headers: Vec<(String, String)>,
 }
 
 pub struct Product {
@@ -42,6 +54,16 @@ impl Product {
         self.state.lock().unwrap().secrets = secrets.iter().map(ToString::to_string).collect();
     }
 
+    /// Answers this to everything; `None` is well again.
+    pub fn answer(&self, status: Option<u16>) {
+        self.state.lock().unwrap().always = status;
+    }
+
+    /// Answers this to one body.
+    pub fn answer_to(&self, body: &[u8], status: u16) {
+        self.state.lock().unwrap().to_body = Some((body.to_vec(), status));
+    }
+
     pub fn url(&self) -> url::Url {
         format!("http://127.0.0.1:{}/api/webhooks", self.port).parse().unwrap()
     }
@@ -52,9 +74,13 @@ impl Product {
     }
 
     pub fn bodies(&self) -> Vec<Vec<u8>> {
+        self.taken().into_iter().map(|taken| taken.body).collect()
+    }
+
+    pub fn taken(&self) -> Vec<Taken> {
         let state = self.state.lock().unwrap();
-        let probe = |body: &Vec<u8>| String::from_utf8_lossy(body).contains("deploywatch_probe");
-        state.taken.iter().filter(|body| !probe(body)).cloned().collect()
+        let probe = |taken: &&Taken| !String::from_utf8_lossy(&taken.body).contains("deploywatch_probe");
+        state.taken.iter().filter(probe).cloned().collect()
     }
 }
 
@@ -65,10 +91,19 @@ impl Drop for Product {
 }
 
 async fn take(request: HttpRequest, body: web::Bytes, state: web::Data<Mutex<State>>) -> HttpResponse {
-    let signature = request.headers().get("x-signature").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let text =
+        |value: &actix_web::http::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers: Vec<(String, String)> =
+        request.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    let signature = headers.iter().find(|(name, _)| name == "x-signature").map(|(_, value)| value.clone());
+    let signature = signature.unwrap_or_default().to_ascii_lowercase();
     let mut state = state.lock().unwrap();
+    let told = state.to_body.as_ref().filter(|(only, _)| *only == body).map(|(_, status)| *status);
+    if let Some(status) = state.always.or(told) {
+        return HttpResponse::build(StatusCode::from_u16(status).expect("a status")).finish();
+    }
     if state.secrets.iter().any(|secret| super::signer::sign(secret, &body) == signature) {
-        state.taken.push(body.to_vec());
+        state.taken.push(Taken { body: body.to_vec(), headers });
         return HttpResponse::Ok().finish();
     }
     HttpResponse::Unauthorized().finish()
