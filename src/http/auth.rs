@@ -95,6 +95,7 @@ async fn admit(access: Access, request: &mut ServiceRequest) -> Result<Caller, A
             // A page that anybody may see still greets whom it knows; a store that is down hides nobody.
             return Ok(identify(&ctx, request).await.ok().flatten().unwrap_or_else(Caller::nobody));
         }
+        Access::Signature => return Ok(Caller::nobody()),
         Access::ReadOrLoopback if peer::is_local(request.request()) => return Ok(Caller::local()),
         Access::ReadOrLoopback => Scope::Read,
         Access::Scope(scope) => scope,

@@ -13,8 +13,10 @@ use super::{
 /// Who may use a route. The default is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Anybody: liveness, the sign-in page, webhooks (which authenticate by signature).
+    /// Anybody: liveness, the sign-in page.
     Public,
+    /// Anybody, since the handler judges the signature: nothing is looked up about the caller.
+    Signature,
     /// A token with this scope, or a session made with one.
     Scope(Scope),
     /// Scope `read`, or any caller on loopback.
@@ -34,7 +36,7 @@ pub struct Route {
 
 /// The whole surface.
 pub fn table() -> Vec<Route> {
-    use Access::{Public, ReadOrLoopback, Scope as With};
+    use Access::{Public, ReadOrLoopback, Scope as With, Signature};
     let route = |method, path, access, handler| Route { method, path, access, handler };
     vec![
         route("GET", "/livez", Public, || web::get().to(health::livez)),
@@ -131,6 +133,6 @@ pub fn table() -> Vec<Route> {
             web::get().to(triggers::answers_of)
         }),
         route("POST", "/triggers/{name}", Public, || web::post().to(triggers::take)),
-        route("POST", "/webhooks/{source}", Public, || web::post().to(webhooks::receive)),
+        route("POST", "/webhooks/{source}", Signature, || web::post().to(webhooks::receive)),
     ]
 }
