@@ -12,7 +12,7 @@ use super::Output;
 use super::common::SettingsArgs;
 use super::secret::Format;
 use crate::app::{self, Parts};
-use crate::domain::clock::{SignedDuration, rfc3339};
+use crate::domain::clock::{SignedDuration, Timestamp, rfc3339};
 use crate::domain::delivery::{Delivery, HOOKSHOT, read_head};
 use crate::domain::diagnosis::Class;
 use crate::domain::ids::DeliveryId;
@@ -20,6 +20,7 @@ use crate::domain::signature::{Scheme, SigningKey};
 use crate::services::{Context, webhooks};
 use crate::settings::{Purpose, Settings};
 use crate::store::deliveries;
+use crate::store::relays::Selection;
 
 /// A body in Lemon Squeezy's exact form, for `send` without a file.
 const SAMPLE: &str = r#"{"meta":{"test_mode":true,"event_name":"deploywatch_test","webhook_id":"{id}"},"data":{"type":"deploywatch-tests","id":"1","attributes":{"updated_at":"{at}","urls":{"self":"https:\/\/example.com\/"}}}}"#;
@@ -30,6 +31,25 @@ pub struct WebhookArgs {
     settings: SettingsArgs,
     #[command(subcommand)]
     command: WebhookCommand,
+}
+
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    /// Deliveries, as `list` shows them
+    #[arg(required_unless_present = "source")]
+    ids: Vec<String>,
+    /// Every accepted event of this source
+    #[arg(long, conflicts_with = "ids")]
+    source: Option<String>,
+    /// Received at or after this time: 2026-05-01T12:00:00Z
+    #[arg(long, value_name = "TIME", requires = "source")]
+    since: Option<Timestamp>,
+    /// Received before this time
+    #[arg(long, value_name = "TIME", requires = "source")]
+    until: Option<Timestamp>,
+    /// Only those that were given up
+    #[arg(long, requires = "source")]
+    dead: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,12 +81,8 @@ enum WebhookCommand {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Pass a stored delivery on to the product again
-    Replay {
-        /// Deliveries, as `list` shows them
-        #[arg(required = true)]
-        ids: Vec<String>,
-    },
+    /// Pass stored deliveries on to the product again: some by their ids, or all of a source and time
+    Replay(ReplayArgs),
     /// Sign a body as Lemon Squeezy does and send it, to try a server
     Send {
         #[arg(default_value = "lemonsqueezy")]
@@ -134,16 +150,27 @@ async fn command(ctx: &Context, command: WebhookCommand, out: &mut Output) -> an
                 }
             }
         }
-        WebhookCommand::Replay { ids } => {
-            for id in ids {
-                let id = DeliveryId::from_text(id);
-                webhooks::replay(ctx, &id, "command line").await?;
-                out.line(&format!("{id} will be passed on again"));
-            }
-        }
+        WebhookCommand::Replay(again) => replay(ctx, again, out).await?,
         WebhookCommand::Send { .. } => {}
     }
     Ok(0)
+}
+
+async fn replay(ctx: &Context, again: ReplayArgs, out: &mut Output) -> anyhow::Result<()> {
+    const ACTOR: &str = "command line";
+    for id in again.ids {
+        let id = DeliveryId::from_text(id);
+        webhooks::replay(ctx, &id, ACTOR).await?;
+        out.line(&format!("{id} will be passed on again"));
+    }
+    let Some(source) = again.source else { return Ok(()) };
+    let (since, until, only_dead) = (again.since, again.until, again.dead);
+    let replayed = webhooks::replay_all(ctx, &Selection { source, since, until, only_dead }, ACTOR).await?;
+    out.line(&format!("{} deliveries will be passed on again", replayed.queued));
+    if replayed.more {
+        out.note("there are more; repeat it with a later --since");
+    }
+    Ok(())
 }
 
 fn print_list(found: &[Delivery], out: &mut Output) {

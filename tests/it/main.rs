@@ -44,5 +44,6 @@ mod webhook_crash;
 mod webhook_faults;
 mod webhook_incidents;
 mod webhook_relay;
+mod webhook_strangers;
 mod webhooks;
 mod whole_line;
