@@ -7,7 +7,7 @@ use crate::domain::clock::{Timestamp, humane, rfc3339};
 use crate::domain::diagnosis::Class;
 use crate::domain::incident::{DedupKey, Facts, IncidentKind, Member, Signal};
 use crate::domain::rotation::{Phase, Side};
-use crate::domain::secret::{SecretVersion, StateName};
+use crate::domain::secret::{SecretVersion, Slot, StateName};
 use crate::services::Context;
 use crate::store::{StoreError, Tx, deliveries, deploys, quarantine, rotations, secrets};
 
@@ -161,6 +161,38 @@ pub(crate) async fn compromised_signal(
         members: vec![member(version, at)],
     };
     Ok(Signal::Firing { key: key(ctx, source, IncidentKind::CompromisedSecret), at, facts })
+}
+
+fn old_secret_key(ctx: &Context, slot: &Slot) -> DedupKey {
+    DedupKey { scope: format!("{slot} age"), ..key(ctx, &slot.source, IncidentKind::WebhookOddity) }
+}
+
+/// A secret that should have been rotated by now.
+pub(super) fn old_secret_signal(ctx: &Context, version: &SecretVersion, at: Timestamp) -> Signal {
+    let source = &version.slot.source;
+    let age = humane(at.duration_since(version.added_at));
+    let facts = Facts {
+        severity: Severity::Warning,
+        label: "SECRET IS OLD".into(),
+        subject: subject(ctx, source),
+        headline: format!(
+            "The secret {} of {} has been in use for {age}; `secrets.max_age_days` is {}",
+            version.label(),
+            version.slot,
+            ctx.settings.secrets.max_age_days
+        ),
+        since: at,
+        next_steps: vec![format!(
+            "Rotate it when it suits: `deploywatch secret rotate {source} --from-file FILE` prints the steps"
+        )],
+        context: vec![("added".into(), rfc3339(version.added_at))],
+        members: Vec::new(),
+    };
+    Signal::Firing { key: old_secret_key(ctx, &version.slot), at, facts }
+}
+
+pub(super) fn new_secret_signal(ctx: &Context, slot: &Slot, at: Timestamp) -> Signal {
+    Signal::Cleared { key: old_secret_key(ctx, slot), at, note: "the secret was rotated".into() }
 }
 
 fn no_secret_key(ctx: &Context, source: &str) -> DedupKey {

@@ -2,13 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::upkeep::too_old;
 use super::{Keyring, SecretError, fingerprint_text};
 use crate::domain::clock::Timestamp;
 use crate::domain::rotation::{End, Phase, Proof, Rotation};
 use crate::domain::secret::{FormatWarning, SecretVersion, Slot, SlotMode, StateName};
 use crate::services::Context;
+use crate::settings::Settings;
 use crate::store::products::{self, Held};
 use crate::store::{deliveries, quarantine, rotations, secrets};
+
+/// How many days before a secret is too old `secret status` says so.
+const WARN_DAYS: u32 = 30;
 
 /// One slot as a person looks at it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,7 +84,7 @@ pub async fn status(ctx: &Context, source: Option<&str>) -> Result<Vec<SlotView>
             rotation_view(&open.rotation, &versions, now, &place)
         });
         let failing_since = health.failing.as_ref().map(|f| f.since);
-        let (word, summary) = summarise(&versions, rotation.as_ref(), failing_since, now);
+        let (word, summary) = summarise(&ctx.settings, &versions, rotation.as_ref(), failing_since, now);
         views.push(SlotView {
             source: slot.source.clone(),
             mode: slot.mode.as_str().to_owned(),
@@ -112,6 +117,7 @@ pub async fn last_end(ctx: &Context, slot: &Slot) -> Result<Option<End>, SecretE
 
 /// One word and one sentence; unproven is never called ok.
 fn summarise(
+    settings: &Settings,
     versions: &[&SecretVersion],
     rotation: Option<&RotationView>,
     failing_since: Option<Timestamp>,
@@ -133,6 +139,11 @@ fn summarise(
     }
     if let Some(old) = in_state(StateName::Retiring) {
         return ("warning", format!("{} is {}", old.label(), old.describe_state(now)));
+    }
+    if too_old(settings, active, now, WARN_DAYS) {
+        let age = crate::domain::clock::humane(now.duration_since(active.added_at));
+        let most = settings.secrets.max_age_days;
+        return ("warning", format!("{} is {age} old; rotate it before {most} days", active.label()));
     }
     match active.usage.last_match_at {
         Some(_) => ("ok", format!("{} is active and in use", active.label())),

@@ -1,12 +1,16 @@
 //! What time does to secrets and rotations: a job asks every few seconds, the store says what is due.
 
-use super::signals::{has_secret_signal, key, no_secret_signal, stale_signal, stuck_signal};
+use super::signals::{
+    has_secret_signal, key, new_secret_signal, no_secret_signal, old_secret_signal, stale_signal,
+    stuck_signal,
+};
 use super::{SecretError, apply, policy, reports};
-use crate::domain::clock::{Timestamp, humane};
+use crate::domain::clock::{SignedDuration, Timestamp, humane};
 use crate::domain::incident::{IncidentKind, Signal};
 use crate::domain::rotation::{EndKind, Phase};
 use crate::domain::secret::{SecretVersion, Slot, StateName, plan};
 use crate::services::{Context, alerting};
+use crate::settings::Settings;
 use crate::store::{StoreError, Tx, meta, rotations, secrets};
 
 /// Moves versions along, closes and reports rotations, ends stale-secret incidents. Returns how many things
@@ -18,6 +22,9 @@ pub async fn upkeep(ctx: &Context) -> Result<u64, SecretError> {
     slots.dedup();
     let policy = policy(&ctx.settings);
     let mut done = watch_empty(ctx, &all, now).await?;
+    for slot in &slots {
+        done += watch_age(ctx, slot, &all, now).await?;
+    }
     for slot in slots {
         let mine: Vec<SecretVersion> = all.iter().filter(|v| v.slot == slot).cloned().collect();
         let due = !plan::elapsed(&mine, &policy, now).is_empty();
@@ -50,6 +57,39 @@ async fn watch_empty(ctx: &Context, all: &[SecretVersion], now: Timestamp) -> Re
         done += 1;
     }
     Ok(done)
+}
+
+/// The active version of a slot, if it is older than the settings want, warns until it is replaced.
+async fn watch_age(
+    ctx: &Context,
+    slot: &Slot,
+    all: &[SecretVersion],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let active = all.iter().find(|v| v.slot == *slot && v.state.name() == StateName::Active);
+    let old = active.filter(|v| too_old(&ctx.settings, v, now, 0));
+    let name = format!("old secret {slot}");
+    let told = meta::get(&mut *ctx.db.reader().await?, &name).await?.is_some_and(|text| text == "told");
+    if old.is_some() == told {
+        return Ok(0);
+    }
+    let mut tx = ctx.db.begin().await?;
+    meta::set(&mut tx, &name, if old.is_some() { "told" } else { "" }, now).await?;
+    let signal = match old {
+        Some(version) => old_secret_signal(ctx, version, now),
+        None => new_secret_signal(ctx, slot, now),
+    };
+    alerting::record(ctx, &mut tx, &[signal]).await?;
+    tx.commit().await?;
+    ctx.nudge.job(alerting::OUTBOX_JOB);
+    Ok(1)
+}
+
+/// Whether a version is older than the settings want, or will be in `ahead` days.
+pub(super) fn too_old(settings: &Settings, version: &SecretVersion, now: Timestamp, ahead: u32) -> bool {
+    let days = settings.secrets.max_age_days;
+    let most = SignedDuration::from_hours(24 * i64::from(days.saturating_sub(ahead)));
+    days > 0 && now.duration_since(version.added_at) >= most
 }
 
 async fn tend(ctx: &Context, slot: &Slot, now: Timestamp) -> Result<u64, SecretError> {

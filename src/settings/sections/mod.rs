@@ -68,6 +68,8 @@ pub struct Secrets {
     pub detection_days: u32,
     /// A rotation that has not moved for this long is stuck.
     pub stage_deadline_seconds: u64,
+    /// A secret that is older should be rotated: on-call gets a warning; 0 for never.
+    pub max_age_days: u32,
     /// What a match on an overdue version gets: accept (200 and a page) or reject (401 and a page).
     pub overdue: OverduePolicy,
 }
