@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actix_web::body::{BodySize, MessageBody, SizedStream};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -18,7 +19,7 @@ use crate::services::webhooks::{Body, Ingest, Request};
 pub async fn receive(
     request: HttpRequest,
     source: web::Path<String>,
-    payload: web::Payload,
+    mut payload: web::Payload,
     ctx: web::Data<Context>,
     ingest: web::Data<Ingest>,
 ) -> HttpResponse {
@@ -31,10 +32,12 @@ pub async fn receive(
     };
     let limit = ctx.settings.webhooks.max_body_bytes;
     let deadline = Duration::from_secs(ctx.settings.webhooks.body_seconds);
-    let body = match read(payload, &ingest, limit, deadline).await {
+    let body = match read(&mut payload, &ingest, limit, deadline).await {
         Ok(body) => body,
         Err(Unreadable::Broken) => return refusal(StatusCode::BAD_REQUEST, "the body broke off"),
-        Err(Unreadable::NoRoom) => return answer(&ctx, &source, Answer::Unavailable),
+        Err(Unreadable::NoRoom) => {
+            return closing(answer(&ctx, &source, Answer::Unavailable), payload);
+        }
     };
     let headers = request.headers();
     let received = Request {
@@ -47,8 +50,10 @@ pub async fn receive(
         body,
         sender,
     };
+    let unread = !matches!(received.body, Body::Whole(_));
     let judged = ingest.receive(received).await;
-    answer(&ctx, &source, judged)
+    let response = answer(&ctx, &source, judged);
+    if unread { closing(response, payload) } else { response }
 }
 
 enum Unreadable {
@@ -61,7 +66,7 @@ enum Unreadable {
 /// Reads the bytes as they came, whatever `Content-Encoding` says, within the limit and the deadline. What
 /// a slow or large body holds is only what has arrived.
 async fn read(
-    mut payload: web::Payload,
+    payload: &mut web::Payload,
     ingest: &Ingest,
     limit: usize,
     deadline: Duration,
@@ -118,8 +123,8 @@ fn answer(ctx: &Context, source: &str, answer: Answer) -> HttpResponse {
         Answer::Stored => HttpResponse::Ok().json(serde_json::json!({ "status": "stored" })),
         Answer::Malformed => refusal(status, "malformed request"),
         Answer::Refused => refusal(status, "invalid signature"),
-        Answer::TooSlow => closing(refusal(status, "the body took too long")),
-        Answer::TooLarge => closing(refusal(status, "the body is too large")),
+        Answer::TooSlow => refusal(status, "the body took too long"),
+        Answer::TooLarge => refusal(status, "the body is too large"),
         Answer::TooMany => retry_later(refusal(status, "too many refused requests")),
         Answer::Unavailable => retry_later(refusal(status, "not stored, send it again")),
     }
@@ -129,10 +134,18 @@ fn refusal(status: StatusCode, error: &str) -> HttpResponse {
     HttpResponse::build(status).json(serde_json::json!({ "error": error }))
 }
 
-/// What is left of the body is not read, so the connection cannot be used again.
-fn closing(mut response: HttpResponse) -> HttpResponse {
+/// What is left of the body is not read, so the connection cannot be used again. actix would read a chunked body
+/// to its end, however long, once nobody holds it; so the answer holds it, and the connection is closed soon after.
+fn closing(response: HttpResponse, payload: web::Payload) -> HttpResponse {
+    let (mut response, body) = response.into_parts();
     response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
-    response
+    let BodySize::Sized(size) = body.size() else { return response.set_body(body) };
+    let mut body = Box::pin(body);
+    let held = futures_util::stream::poll_fn(move |cx| {
+        let _held = &payload;
+        body.as_mut().poll_next(cx)
+    });
+    response.set_body(SizedStream::new(size, held).boxed())
 }
 
 fn retry_later(mut response: HttpResponse) -> HttpResponse {

@@ -104,7 +104,15 @@ impl Db {
     /// upgrade from read to write fails under load (BUSY_SNAPSHOT).
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self.engine {
-            Engine::Sqlite => self.write.begin_with("BEGIN IMMEDIATE").await?,
+            Engine::Sqlite => match self.write.begin_with("BEGIN IMMEDIATE").await {
+                // SQLite itself ends a transaction where the disk is full or fails, and the connection lost count
+                // of its transactions: without a new one nothing would ever be written again.
+                Err(sqlx::Error::InvalidSavePointStatement) => {
+                    self.write.acquire().await?.close().await?;
+                    self.write.begin_with("BEGIN IMMEDIATE").await?
+                }
+                begun => begun?,
+            },
             Engine::Postgres => {
                 let pool = self.write.clone();
                 self.at_home(async move { pool.begin().await }).await?

@@ -37,11 +37,6 @@ async fn phase(hook: &Hook) -> Option<&'static str> {
     view(hook).await.rotation.map(|r| r.phase.as_str())
 }
 
-/// A body whose `test_mode` is false, so that it is meant for the product.
-fn live(number: u32) -> Vec<u8> {
-    String::from_utf8(numbered(number)).unwrap().replace("\"test_mode\":true", "\"test_mode\":false").into()
-}
-
 const HOUR: i64 = 3600;
 
 on_both_engines! {
@@ -50,13 +45,13 @@ on_both_engines! {
         let mut settings = settings(&store, Some(OLD), None);
         settings.webhooks.sources.get_mut("lemonsqueezy").unwrap().product_url = Some(product.url());
         let hook = Hook::start_with(&store, &settings, manual_clock()).await;
-        assert_eq!(hook.deliver(OLD, &live(1)).await, 200);
+        assert_eq!(hook.deliver(OLD, &numbered(1)).await, 200);
         hook.tick().await;
         assert_eq!(product.accepted(), 1);
 
         stage(&hook, NEW).await;
         assert_eq!(phase(&hook).await, Some("staged"));
-        assert_eq!(hook.deliver(NEW, &live(2)).await, 200);
+        assert_eq!(hook.deliver(NEW, &numbered(2)).await, 200);
         assert_eq!(states(&hook).await, [StateName::Retiring, StateName::Active]);
         hook.tick().await;
         assert_eq!(product.accepted(), 1, "the product still holds the old secret");
@@ -67,13 +62,13 @@ on_both_engines! {
         hook.tick().await;
         assert_eq!(product.accepted(), 2, "what it refused was kept and tried again");
         assert_eq!(phase(&hook).await, Some("draining"));
-        assert_eq!(product.bodies()[1], live(2), "byte for byte");
+        assert_eq!(product.bodies()[1], numbered(2), "byte for byte");
 
         hook.advance(25 * HOUR);
         hook.tick().await;
         assert_eq!(states(&hook).await, [StateName::Retired, StateName::Active]);
         assert_eq!(phase(&hook).await, None, "completed");
-        assert_eq!(hook.deliver(OLD, &live(3)).await, 401);
+        assert_eq!(hook.deliver(OLD, &numbered(3)).await, 401);
         assert_eq!(view(&hook).await.health, "stale");
     }
 
@@ -87,9 +82,9 @@ on_both_engines! {
         let probed = deploywatch::services::webhooks::probe(&hook.app.context, &slot(), "ana").await.unwrap();
         assert_eq!(probed, deploywatch::domain::relay::Probed::AcceptsBoth);
         assert_eq!(phase(&hook).await, Some("half_switched"));
-        assert_eq!(hook.deliver(OLD, &live(1)).await, 200, "the provider may take its time");
+        assert_eq!(hook.deliver(OLD, &numbered(1)).await, 200, "the provider may take its time");
         hook.advance(60);
-        assert_eq!(hook.deliver(NEW, &live(2)).await, 200);
+        assert_eq!(hook.deliver(NEW, &numbered(2)).await, 200);
         assert_eq!(phase(&hook).await, Some("draining"));
         hook.advance(25 * HOUR);
         hook.tick().await;
@@ -110,29 +105,29 @@ on_both_engines! {
         assert_eq!(back.changes.len(), 1);
         assert_eq!(states(&hook).await, [StateName::Active, StateName::Retired]);
         assert_eq!(phase(&hook).await, None);
-        assert_eq!(hook.deliver(OLD, &live(1)).await, 200);
+        assert_eq!(hook.deliver(OLD, &numbered(1)).await, 200);
     }
 
     async fn the_old_secret_goes_on_signing_after_its_overlap(store: TestStore) {
         let hook = Hook::start(&store, NEW, Some(OLD)).await;
         assert_eq!(states(&hook).await, [StateName::Active, StateName::Retiring]);
-        assert_eq!(hook.deliver(NEW, &live(1)).await, 200);
-        assert_eq!(hook.deliver(OLD, &live(2)).await, 200, "inside the overlap");
+        assert_eq!(hook.deliver(NEW, &numbered(1)).await, 200);
+        assert_eq!(hook.deliver(OLD, &numbered(2)).await, 200, "inside the overlap");
         assert_eq!(view(&hook).await.health, "warning");
 
         hook.advance(24 * HOUR);
-        assert_eq!(hook.deliver(OLD, &live(3)).await, 200, "accepted, and on-call is told");
+        assert_eq!(hook.deliver(OLD, &numbered(3)).await, 200, "accepted, and on-call is told");
         let now = view(&hook).await;
         assert_eq!((now.health.as_str(), now.versions[1].state), ("stale", StateName::Overdue));
         assert!(now.summary.contains(&now.versions[1].fingerprint));
 
         hook.advance(60);
-        assert_eq!(hook.deliver(NEW, &live(4)).await, 200);
+        assert_eq!(hook.deliver(NEW, &numbered(4)).await, 200);
         hook.advance(HOUR);
         hook.tick().await;
         let now = view(&hook).await;
         assert_eq!((now.health.as_str(), now.versions[1].state), ("ok", StateName::Retired));
-        assert_eq!(hook.deliver(OLD, &live(5)).await, 401, "a retired secret is recognised and refused");
+        assert_eq!(hook.deliver(OLD, &numbered(5)).await, 401, "a retired secret is recognised and refused");
         assert_eq!(view(&hook).await.versions[1].matches, 3);
     }
 
@@ -159,7 +154,7 @@ on_both_engines! {
         let hook = start(NEW, Some(OLD)).await;
         assert_eq!(states(&hook).await, [StateName::Active, StateName::Staged], "staged, never overwritten");
         assert_eq!(view(&hook).await.versions[0].fingerprint, fingerprint);
-        assert_eq!(hook.deliver(NEW, &live(1)).await, 200);
+        assert_eq!(hook.deliver(NEW, &numbered(1)).await, 200);
         hook.advance(26 * HOUR);
         hook.tick().await;
         assert_eq!(states(&hook).await, [StateName::Retired, StateName::Active]);
@@ -167,11 +162,11 @@ on_both_engines! {
 
         let hook = start(OLD, None).await;
         assert_eq!(states(&hook).await, [StateName::Retired, StateName::Active], "a stale environment brings nothing back");
-        assert_eq!(hook.deliver(OLD, &live(2)).await, 401);
+        assert_eq!(hook.deliver(OLD, &numbered(2)).await, 401);
         hook.advance(31 * 24 * HOUR);
         hook.tick().await;
         assert_eq!(states(&hook).await, [StateName::Purged, StateName::Active]);
-        assert_eq!(hook.deliver(OLD, &live(3)).await, 401);
+        assert_eq!(hook.deliver(OLD, &numbered(3)).await, 401);
         let kept = view(&hook).await;
         assert_eq!(kept.versions[0].fingerprint, fingerprint, "history stays");
     }
@@ -182,7 +177,7 @@ async fn a_revoked_secret_is_refused_at_once() {
     use deploywatch::domain::secret::plan::Insistence;
     let store = TestStore::new(Engine::Sqlite).await;
     let hook = Hook::start(&store, OLD, None).await;
-    assert_eq!(hook.deliver(OLD, &live(1)).await, 200);
+    assert_eq!(hook.deliver(OLD, &numbered(1)).await, 200);
     let revoke = |insistence| {
         let (ctx, slot, who) = (&hook.app.context, slot(), who());
         async move { secrets::run(ctx, &slot, None, Operation::Revoke(insistence), &who).await }
@@ -192,6 +187,6 @@ async fn a_revoked_secret_is_refused_at_once() {
     stage(&hook, NEW).await;
     revoke(Insistence::Careful).await.unwrap();
     assert_eq!(states(&hook).await, [StateName::Compromised, StateName::Active]);
-    assert_eq!(hook.deliver(OLD, &live(2)).await, 401);
-    assert_eq!(hook.deliver(NEW, &live(3)).await, 200);
+    assert_eq!(hook.deliver(OLD, &numbered(2)).await, 401);
+    assert_eq!(hook.deliver(NEW, &numbered(3)).await, 200);
 }

@@ -43,7 +43,7 @@ async fn kill_under_load(store: &TestStore, times: u32) {
                 tokio::spawn(async move {
                     let client = crate::support::http::client();
                     for count in 0.. {
-                        let body = numbered(round * 1_000_000 + sender * 100_000 + count);
+                        let body = numbered(round * 100_000 + sender * 10_000 + count);
                         let sent = client
                             .post(format!("http://{address}/webhooks/lemonsqueezy"))
                             .header("X-Signature", sign(NEW, &body))

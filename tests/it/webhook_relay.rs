@@ -5,6 +5,7 @@ use deploywatch::domain::incident::IncidentKind;
 use deploywatch::domain::secret::{Origin, Slot, SlotMode};
 use deploywatch::services::secrets::{self, Keyring, Who};
 use deploywatch::services::webhooks;
+use deploywatch::settings::EmailTransport;
 use deploywatch::store::incidents::{self, Which};
 use deploywatch::store::relays::{self, Selection};
 use deploywatch::store::{deliveries, notifications};
@@ -21,13 +22,10 @@ fn slot() -> Slot {
     Slot { source: "lemonsqueezy".into(), mode: SlotMode::Live }
 }
 
-fn live(number: u32) -> Vec<u8> {
-    String::from_utf8(numbered(number)).unwrap().replace("\"test_mode\":true", "\"test_mode\":false").into()
-}
-
 async fn with_product(store: &TestStore, product: &Product, resign: bool) -> Hook {
     let mut settings = settings(store, Some(OLD), None);
     settings.email.recipients = vec!["oncall@example.com".into()];
+    settings.email.transport = EmailTransport::Memory;
     let source = settings.webhooks.sources.get_mut("lemonsqueezy").unwrap();
     source.product_url = Some(product.url());
     source.product_resign = resign;
@@ -66,7 +64,7 @@ async fn the_product_gets_what_came_and_the_trace_goes_on() {
     let store = TestStore::new(Engine::Sqlite).await;
     let product = Product::start(&[OLD]).await;
     let hook = with_product(&store, &product, false).await;
-    let body = live(1);
+    let body = numbered(1);
     let mut post = Hook::with_signature(&sign(OLD, &body).to_uppercase(), &body);
     post.headers.extend([
         ("x-event-name", "subscription_created".to_owned()),
@@ -98,7 +96,7 @@ on_both_engines! {
         let hook = with_product(&store, &product, false).await;
         product.answer(Some(500));
         for number in 1..=3 {
-            assert_eq!(hook.deliver(OLD, &live(number)).await, 200, "what the product says is not the provider's matter");
+            assert_eq!(hook.deliver(OLD, &numbered(number)).await, 200, "what the product says is not the provider's matter");
         }
         hook.tick().await;
         assert_eq!(open_kinds(&hook).await, [], "a restart is no incident");
@@ -134,9 +132,9 @@ on_both_engines! {
     async fn one_that_is_refused_does_not_hold_up_the_others(store: TestStore) {
         let product = Product::start(&[OLD]).await;
         let hook = with_product(&store, &product, false).await;
-        product.answer_to(&live(1), 500);
+        product.answer_to(&numbered(1), 500);
         for number in 1..=30 {
-            assert_eq!(hook.deliver(OLD, &live(number)).await, 200);
+            assert_eq!(hook.deliver(OLD, &numbered(number)).await, 200);
         }
         hook.tick().await;
         assert_eq!(product.accepted(), 29);
@@ -146,7 +144,7 @@ on_both_engines! {
         let product = Product::start(&[OLD]).await;
         let hook = with_product(&store, &product, true).await;
         stage_new(&hook).await;
-        assert_eq!(hook.deliver(NEW, &live(1)).await, 200, "the provider is switched");
+        assert_eq!(hook.deliver(NEW, &numbered(1)).await, 200, "the provider is switched");
         hook.tick().await;
         assert_eq!(product.accepted(), 1, "signed again with the secret that the product holds");
         let view = secrets::status(&hook.app.context, None).await.unwrap().remove(0);
@@ -155,7 +153,7 @@ on_both_engines! {
         assert_eq!(open_kinds(&hook).await, []);
 
         product.hold(&[NEW]);
-        assert_eq!(hook.deliver(NEW, &live(2)).await, 200);
+        assert_eq!(hook.deliver(NEW, &numbered(2)).await, 200);
         hook.tick().await;
         assert_eq!(product.accepted(), 2);
         let view = secrets::status(&hook.app.context, None).await.unwrap().remove(0);
@@ -176,7 +174,7 @@ async fn the_product_reports_its_fingerprint_and_is_believed() {
         async |fingerprint: &str| secrets::report_product(ctx, &keyring, &slot(), fingerprint, "ci").await;
     assert_eq!(report(&own(OLD)).await.unwrap().version, 1);
     stage_new(&hook).await;
-    assert_eq!(hook.deliver(NEW, &live(1)).await, 200);
+    assert_eq!(hook.deliver(NEW, &numbered(1)).await, 200);
     let phase = async || {
         let view = secrets::status(ctx, None).await.unwrap().remove(0);
         view.rotation.map(|rotation| rotation.phase.as_str())
@@ -197,10 +195,10 @@ on_both_engines! {
     async fn a_rotation_tells_its_story_in_mails(store: TestStore) {
         let product = Product::start(&[OLD]).await;
         let hook = with_product(&store, &product, false).await;
-        assert_eq!(hook.deliver(OLD, &live(1)).await, 200);
+        assert_eq!(hook.deliver(OLD, &numbered(1)).await, 200);
         stage_new(&hook).await;
         hook.advance(60);
-        assert_eq!(hook.deliver(NEW, &live(2)).await, 200);
+        assert_eq!(hook.deliver(NEW, &numbered(2)).await, 200);
         hook.tick().await;
         product.hold(&[NEW]);
         hook.advance(600);
@@ -226,7 +224,7 @@ on_both_engines! {
         let product = Product::start(&[OLD]).await;
         let hook = with_product(&store, &product, false).await;
         stage_new(&hook).await;
-        assert_eq!(hook.deliver(NEW, &live(1)).await, 200);
+        assert_eq!(hook.deliver(NEW, &numbered(1)).await, 200);
         hook.tick().await;
         hook.advance(25 * HOUR);
         hook.tick().await;
