@@ -122,7 +122,8 @@ impl Row {
     }
 
     fn padded(&self, width: usize) -> String {
-        format!("{:<width$}", self.label)
+        // A label that fills the column still ends before its value begins.
+        format!("{:<width$}", format!("{} ", self.label))
     }
 
     fn is_link(&self) -> bool {

@@ -3,13 +3,14 @@
 use super::keys::KeySet;
 use super::passing::{PassingError, traceparent, usual_headers};
 use crate::domain::ids::uuid_v7;
+use crate::domain::incident::Signal;
 use crate::domain::relay::{Answered, Probed, conclude};
 use crate::domain::rotation::ProofKind;
 use crate::domain::secret::{SecretVersion, Slot, StateName};
 use crate::domain::signature::{Scheme, SigningKey};
 use crate::relay::{Forward, Outbound, Reply};
-use crate::services::Context;
-use crate::services::secrets::{self, Keyring};
+use crate::services::secrets::{self, Keyring, product_key};
+use crate::services::{Context, alerting};
 use crate::store::{StoreError, products};
 
 const EVENT: &str = "deploywatch_probe";
@@ -44,6 +45,12 @@ pub async fn probe(ctx: &Context, slot: &Slot, actor: &str) -> Result<Probed, Pa
     } {
         let mut tx = ctx.db.begin().await?;
         products::set(&mut tx, slot, &held.id, ctx.now(), "probe").await?;
+        if probed != Probed::OnOld {
+            let note = format!("a probe saw that the product accepts {}", held.label());
+            let cleared = Signal::Cleared { key: product_key(ctx, &slot.source), at: ctx.now(), note };
+            alerting::record(ctx, &mut tx, &[cleared]).await?;
+            ctx.nudge.job(alerting::OUTBOX_JOB);
+        }
         tx.commit().await.map_err(StoreError::from)?;
     }
     if matches!(probed, Probed::Switched | Probed::AcceptsBoth) {

@@ -66,10 +66,14 @@ async fn failing_facts(
     let class = Class::parse(&failing.last_class).unwrap_or(Class::UnknownSecret);
     let since = rfc3339(failing.since);
     let headline = if failing.is_mixed() {
+        let all = f64::from(failing.total + failing.good_meanwhile);
+        let share = (f64::from(failing.total) * 100.0 / all).round();
         format!(
-            "Some {source} deliveries fail since {since} ({} distinct) while {} verified: two webhooks with different secrets, or somebody forges",
+            "Some {source} deliveries fail since {since} ({share} %, {} distinct) while {} verified: two webhooks with different secrets point here, or somebody forges",
             failing.distinct, failing.good_meanwhile
         )
+    } else if failing.total == 1 {
+        format!("A {source} delivery failed at {since}: {}", class.explain())
     } else {
         format!(
             "Every {source} delivery since {since} fails ({} distinct, {} attempts): {}",
@@ -82,11 +86,20 @@ async fn failing_facts(
         ("first failure".into(), since),
         ("last failure".into(), rfc3339(failing.last_bad_at)),
         ("last good delivery".into(), failing.last_good_before.map_or("none ever".to_owned(), rfc3339)),
-        ("finding".into(), class.explain()),
-        ("how sure".into(), if class.is_certain() { "proved by recomputation" } else { "concluded" }.into()),
+        (
+            "how sure".into(),
+            if class.is_certain() { "proved by computing the signature again" } else { "likely, not proved" }
+                .into(),
+        ),
     ];
     let waiting = quarantine::count_source(tx, source).await?;
-    context.push(("in quarantine".into(), format!("{waiting} refused bodies, kept for 7 days")));
+    context.push((
+        "in quarantine".into(),
+        match waiting {
+            1 => "1 refused body, kept for 7 days".to_owned(),
+            n => format!("{n} refused bodies, kept for 7 days"),
+        },
+    ));
     for (label, value) in nearby(ctx, tx, source, failing.since).await? {
         if context.iter().all(|(known, _)| *known != label) {
             context.push((label, value));
