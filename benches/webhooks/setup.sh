@@ -9,7 +9,7 @@ command -v node >/dev/null || apt-get install -y -qq nodejs npm libnode-dev >/de
 cp "$here"/node/{package.json,server.mjs} "$dir/node/"
 # better-sqlite3 is compiled here: its prebuilt binaries are not in the registry.
 [ -d "$dir/node/node_modules/better-sqlite3" ] ||
-  (cd "$dir/node" && npm_config_nodedir=/usr npm install --no-audit --no-fund --build-from-source >/dev/null)
+  (cd "$dir/node" && npm_config_nodedir=/usr npm_config_build_from_source=true npm install --no-audit --no-fund >/dev/null)
 
 bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1)
 if [ ! -d "$dir/pg" ]; then
