@@ -115,6 +115,17 @@ impl Report {
         }
     }
 
+    /// Of a deploy that was told of and does not exist any more.
+    pub fn taken_back() -> Self {
+        let title = "Taken back: its baseline could not be captured, so it was never started";
+        Self {
+            conclusion: Conclusion::Cancelled,
+            title: title.into(),
+            summary: format!("{title}.\n"),
+            ended_at: None,
+        }
+    }
+
     /// The title as a description of a status.
     pub fn line(&self) -> String {
         shortened(&self.title, STATUS_CHARACTERS)

@@ -22,7 +22,7 @@ use crate::services::Context;
 use crate::services::gate::{Question, ask};
 use crate::settings::Trigger;
 use crate::store::answers::{self, AnswerAttempt, AnswerClaim, AnswerRow, Settled};
-use crate::store::deploys::{self, DeployRow};
+use crate::store::deploys;
 use crate::store::{StoreError, Tx};
 
 /// The job's name in the scheduler's table.
@@ -102,6 +102,9 @@ pub async fn changed(ctx: &Context, tx: &mut Tx, deploy: &Deploy) -> Result<(), 
 
 /// Tells every place that is due. The number that was told; a place that fails does not hold up the others.
 pub async fn send_due(ctx: &Context) -> Result<u64, StoreError> {
+    if ctx.settings.triggers.is_empty() {
+        return Ok(0);
+    }
     let mut told = 0;
     let mut clients = Clients::default();
     for _ in 0..MOST {
@@ -131,20 +134,28 @@ struct Clients {
 
 /// What is to be said, made from the store alone.
 enum Message {
-    Verdict {
-        report: Box<Report>,
-        row: Box<DeployRow>,
-    },
+    Verdict(Box<Said>),
     Permission(Permission),
-    /// The deploy is gone, so nobody can be told anything.
+    /// The deploy was taken back before anybody heard of it.
     Nothing,
+}
+
+/// A verdict with what is shown around it.
+struct Said {
+    report: Report,
+    environment: String,
+    link: Option<String>,
+    started_at: Timestamp,
+    /// When an override ends, and the verdict changes by itself.
+    until: Option<Timestamp>,
 }
 
 impl Message {
     /// The same text needs not be said twice.
     fn text(&self) -> String {
         match self {
-            Self::Verdict { report, .. } => {
+            Self::Verdict(said) => {
+                let report = &said.report;
                 format!("{}\n{}\n{}", report.conclusion.as_str(), report.title, report.summary)
             }
             Self::Permission(permission) => format!("{}\n{}", self.word(), permission.comment),
@@ -154,7 +165,7 @@ impl Message {
 
     fn word(&self) -> &'static str {
         match self {
-            Self::Verdict { report, .. } => report.conclusion.as_str(),
+            Self::Verdict(said) => said.report.conclusion.as_str(),
             Self::Permission(Permission { approved: Some(true), .. }) => "approved",
             Self::Permission(Permission { approved: Some(false), .. }) => "rejected",
             Self::Permission(_) => "in_progress",
@@ -220,7 +231,7 @@ async fn tell(ctx: &Context, clients: &mut Clients, claim: &AnswerClaim) -> Resu
 /// When to look again although nothing changes: an override ends by itself, a question waits for its answer.
 fn again(message: &Message, now: Timestamp) -> Option<Timestamp> {
     match message {
-        Message::Verdict { row, .. } => row.decided.as_ref().map(|o| o.expires_at).filter(|at| *at > now),
+        Message::Verdict(said) => said.until.filter(|at| *at > now),
         Message::Permission(Permission { approved: None, .. }) => Some(now + ASK_AGAIN),
         _ => None,
     }
@@ -229,11 +240,24 @@ fn again(message: &Message, now: Timestamp) -> Option<Timestamp> {
 async fn message(ctx: &Context, stored: &answers::StoredAnswer) -> Result<Message, StoreError> {
     let row = &stored.row;
     let Some(id) = &row.deploy_id else { return permission(ctx, row).await.map(Message::Permission) };
-    let Some(deploy) = deploys::get_deploy(&mut *ctx.db.reader().await?, id).await? else {
-        return Ok(Message::Nothing);
+    let said = match deploys::get_deploy(&mut *ctx.db.reader().await?, id).await? {
+        Some(found) => Said {
+            report: Report::of(&found.deploy, &found.verdict, found.decided.as_ref(), ctx.now()),
+            environment: found.deploy.environment,
+            link: page(ctx, id),
+            started_at: found.deploy.started_at,
+            until: found.decided.map(|decided| decided.expires_at),
+        },
+        None if stored.told.is_none() => return Ok(Message::Nothing),
+        None => Said {
+            report: Report::taken_back(),
+            environment: row.environment.clone(),
+            link: None,
+            started_at: row.created_at,
+            until: None,
+        },
     };
-    let report = Report::of(&deploy.deploy, &deploy.verdict, deploy.decided.as_ref(), ctx.now());
-    Ok(Message::Verdict { report: Box::new(report), row: Box::new(deploy) })
+    Ok(Message::Verdict(Box::new(said)))
 }
 
 async fn permission(ctx: &Context, row: &AnswerRow) -> Result<Permission, StoreError> {
@@ -278,20 +302,19 @@ async fn send(
     })?;
     let now = ctx.now();
     match (&stored.row.address, message) {
-        (Address::VercelCheck { deployment, project, team }, Message::Verdict { report, row }) => {
+        (Address::VercelCheck { deployment, project, team }, Message::Verdict(said)) => {
             let client = match clients.vercel.get(source) {
                 Some(client) => client,
                 None => clients.vercel.entry(source.clone()).or_insert(vercel(trigger)?),
             };
-            let link = page(ctx, &row.deploy.id);
             let run = vercel::Run {
                 deployment,
                 project,
                 team: team.as_deref(),
                 known: stored.remote_id.as_deref(),
                 external_id: &stored.row.id,
-                report,
-                link: link.as_deref(),
+                report: &said.report,
+                link: said.link.as_deref(),
                 now,
             };
             client.check_run(&run).await.map(Some)
@@ -315,36 +338,32 @@ async fn send_github(
 ) -> Result<Option<String>, CallError> {
     let now = ctx.now();
     match (address, message) {
-        (Address::GithubCommit { repository, sha, installation }, Message::Verdict { report, row }) => {
+        (Address::GithubCommit { repository, sha, installation }, Message::Verdict(said)) => {
             let place = Place { repository, installation: *installation };
-            let link = page(ctx, &row.deploy.id);
+            let (environment, report, link) = (&said.environment, &said.report, said.link.as_deref());
             if !client.has_app() {
-                let environment = &row.deploy.environment;
-                client.commit_status(&place, sha, environment, report, link.as_deref(), now).await?;
+                client.commit_status(&place, sha, environment, report, link, now).await?;
                 return Ok(None);
             }
             let run = CheckRun {
                 known: stored.remote_id.as_deref(),
                 maybe_made: stored.attempts > 1,
                 external_id: &stored.row.id,
-                environment: &row.deploy.environment,
+                environment,
                 report,
-                link: link.as_deref(),
-                started_at: row.deploy.started_at,
+                link,
+                started_at: said.started_at,
                 now,
             };
             client.check_run(&place, sha, &run, now).await.map(Some)
         }
-        (
-            Address::GithubDeployment { repository, deployment, installation },
-            Message::Verdict { report, row },
-        ) => {
-            let Some(state) = report.conclusion.deployment() else { return Ok(None) };
+        (Address::GithubDeployment { repository, deployment, installation }, Message::Verdict(said)) => {
+            let Some(state) = said.report.conclusion.deployment() else { return Ok(None) };
             let place = Place { repository, installation: *installation };
-            let description = format!("{}{}", crate::domain::trigger::github::OURS, report.line());
+            let description = format!("{}{}", crate::domain::trigger::github::OURS, said.report.line());
             let description: String = description.chars().take(140).collect();
-            let link = page(ctx, &row.deploy.id);
-            client.deployment_status(&place, *deployment, state, &description, link.as_deref(), now).await?;
+            let link = said.link.as_deref();
+            client.deployment_status(&place, *deployment, state, &description, link, now).await?;
             Ok(None)
         }
         (

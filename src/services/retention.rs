@@ -36,7 +36,7 @@ pub async fn forget(ctx: &Context) -> Result<u64, StoreError> {
     gone += links::forget_used(&mut tx, now - LINKS_FOR).await?;
     gone += retention::forget_requests(&mut tx, now - ANSWERS_FOR, now).await?;
     gone += triggers::forget(&mut tx, before).await?;
-    gone += answers::forget_questions(&mut tx, before).await?;
+    gone += answers::forget_stray(&mut tx, before).await?;
     tx.commit().await?;
     Ok(gone)
 }

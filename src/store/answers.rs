@@ -99,8 +99,10 @@ pub async fn touch(
     environment: &str,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let own =
-        "UPDATE answers SET revision = revision + 1, next_at = $2 WHERE deploy_id = $1 AND state = 'open'";
+    // News are worth another try where the old were given up.
+    let own = "UPDATE answers SET revision = revision + 1, next_at = $2, state = 'open',
+           attempts = CASE WHEN state = 'dead' THEN 0 ELSE attempts END
+         WHERE deploy_id = $1 AND state IN ('open', 'dead')";
     let asking = "UPDATE answers SET revision = revision + 1, next_at = $2
          WHERE environment = $1 AND deploy_id IS NULL AND state = 'open'";
     let mut touched = 0;
@@ -236,13 +238,15 @@ pub async fn list_attempts(c: &mut AnyConnection, answer: &str) -> Result<Vec<An
         .collect()
 }
 
-/// Deletes questions without a deploy that were asked before `before`, with their tries.
-pub async fn forget_questions(c: &mut AnyConnection, before: Timestamp) -> Result<u64, StoreError> {
+/// Deletes places without a deploy that were added before `before`, with their tries: questions, and those
+/// whose deploy was taken back.
+pub async fn forget_stray(c: &mut AnyConnection, before: Timestamp) -> Result<u64, StoreError> {
     let mut gone = 0;
     for sql in [
-        "DELETE FROM answer_attempts WHERE answer_id IN
-         (SELECT id FROM answers WHERE deploy_id IS NULL AND created_at < $1)",
-        "DELETE FROM answers WHERE deploy_id IS NULL AND created_at < $1",
+        "DELETE FROM answer_attempts WHERE answer_id IN (SELECT id FROM answers WHERE created_at < $1
+           AND NOT EXISTS (SELECT 1 FROM deploys d WHERE d.id = answers.deploy_id))",
+        "DELETE FROM answers WHERE created_at < $1
+           AND NOT EXISTS (SELECT 1 FROM deploys d WHERE d.id = answers.deploy_id)",
     ] {
         gone += sqlx::query(sql).bind(to_micros(before)).execute(&mut *c).await?.rows_affected();
     }

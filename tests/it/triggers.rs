@@ -303,6 +303,31 @@ on_both_engines! {
 }
 
 #[tokio::test]
+async fn a_release_whose_baseline_cannot_be_captured_does_not_stay_in_progress() {
+    let forge = Forge::start().await;
+    let trigger = Trigger { repositories: vec!["acme/shop".into()], ..github(&forge) };
+    let store = TestStore::new(Engine::Sqlite).await;
+    let served = served(&store, vec![("github", trigger)]).await;
+    let mut announced = announcement("v1");
+    announced.commit = Some(SHA.into());
+    served.world.target.set_down(true);
+    assert!(verification::start(&served.world.ctx, &announced).await.is_err());
+    work(&served).await;
+    assert!(forge.calls("check-runs").is_empty(), "nobody heard of it");
+
+    // Taken back by another process after GitHub heard of it.
+    served.world.target.set_down(false);
+    let id = verification::start(&served.world.ctx, &announced).await.unwrap().row.deploy.id;
+    work(&served).await;
+    let mut tx = served.world.ctx.db.begin().await.unwrap();
+    sqlx::query("DELETE FROM deploys WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await.unwrap();
+    deploywatch::store::answers::touch(&mut tx, &id, ENVIRONMENT, served.world.ctx.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    work(&served).await;
+    assert_eq!(conclusions(&forge), ["in_progress", "cancelled"]);
+}
+
+#[tokio::test]
 async fn what_is_not_signed_or_not_meant_changes_nothing() {
     let forge = Forge::start().await;
     let github = Trigger { repositories: vec!["acme/shop".into()], ..github(&forge) };

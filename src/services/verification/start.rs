@@ -200,6 +200,7 @@ async fn capture(ctx: &Context, row: &DeployRow) -> Result<(), VerificationError
         Err(because) => {
             let mut tx = ctx.db.begin().await?;
             deploys::delete_unstarted(&mut tx, &deploy.id).await?;
+            answers::changed(ctx, &mut tx, deploy).await?;
             tx.commit().await.map_err(StoreError::from)?;
             Err(VerificationError::Baseline(because))
         }
