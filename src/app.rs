@@ -119,7 +119,7 @@ impl App {
 
     /// Starts over a context that was made before, for the demo and for tests that replace a part of it.
     pub async fn start_with(ctx: Context, role: Role, ticking: Ticking) -> Result<Self, StartError> {
-        let stopping = CancellationToken::new();
+        let stopping = ctx.stopping.clone();
         let ticker = Ticker::new(ctx.clone(), stopping.clone());
         let mut app = Self {
             context: ctx,

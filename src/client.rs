@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::api::deploys::{AnnounceRequest, CancelRequest, DeployList, DeployView, OverrideRequest};
+use crate::api::deploys::{
+    AnnounceRequest, CancelRequest, DeployList, DeployView, MuteRequest, OverrideRequest, ReverifyRequest,
+};
 use crate::api::gate::GateView;
 use crate::api::problem::{Code, Problem};
 
@@ -132,6 +134,24 @@ impl Client {
 
     pub async fn decide(&self, id: &str, request: &OverrideRequest) -> Result<DeployView, ClientError> {
         let path = format!("api/v1/deploys/{}/override", segment(id));
+        self.answer(self.request(Method::POST, &path, ANSWER_WITHIN).json(request)).await
+    }
+
+    /// Takes a decision by hand back.
+    pub async fn withdraw(&self, id: &str) -> Result<DeployView, ClientError> {
+        let path = format!("api/v1/deploys/{}/override", segment(id));
+        self.answer(self.request(Method::DELETE, &path, ANSWER_WITHIN)).await
+    }
+
+    /// Keeps one check of a deploy quiet for a while.
+    pub async fn mute(&self, id: &str, request: &MuteRequest) -> Result<DeployView, ClientError> {
+        let path = format!("api/v1/deploys/{}/mute", segment(id));
+        self.answer(self.request(Method::POST, &path, ANSWER_WITHIN).json(request)).await
+    }
+
+    /// Another window over a release that is out.
+    pub async fn reverify(&self, id: &str, request: &ReverifyRequest) -> Result<DeployView, ClientError> {
+        let path = format!("api/v1/deploys/{}/reverify", segment(id));
         self.answer(self.request(Method::POST, &path, ANSWER_WITHIN).json(request)).await
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::attribution::Suspect;
 use crate::domain::check::Stage;
 use crate::domain::clock::Timestamp;
 use crate::domain::deploy::{DeployKind, Override, OverrideVerdict};
@@ -65,6 +66,37 @@ fn a_day() -> u32 {
     86_400
 }
 
+/// `POST /api/v1/deploys/{id}/mute`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MuteRequest {
+    /// The check's key.
+    pub check: String,
+    pub reason: String,
+    /// Who mutes; the token's name where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// How long, in seconds: at most a week. 0 ends a mute.
+    pub seconds: u32,
+}
+
+/// `POST /api/v1/deploys/{id}/reverify`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReverifyRequest {
+    /// Who asks; the token's name where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// A link to the run, instead of the first attempt's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// Instead of the settings', in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smoke_seconds: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_seconds: Option<u32>,
+}
+
 /// A deploy with its verdict, answered by every route of deploys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeployView {
@@ -92,6 +124,11 @@ pub struct DeployView {
     pub since: Timestamp,
     pub started_at: Timestamp,
     pub finished_at: Option<Timestamp>,
+    /// When the release went out, where this attempt verifies it again; and which attempt it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverifies: Option<String>,
     pub smoke_ends_at: Option<Timestamp>,
     pub ends_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
@@ -101,6 +138,9 @@ pub struct DeployView {
     /// The lowest coverage of a check that counts, 0 to 1.
     pub coverage: f64,
     pub counts: Counts,
+    /// Checks in shadow, which decide nothing.
+    #[serde(default)]
+    pub shadow: Counts,
     pub reasons: Vec<Reason>,
     pub failing: Vec<FailingView>,
     /// Every check; left out of lists.
@@ -152,6 +192,9 @@ pub struct FailingView {
     pub runs: u32,
     pub runbook: Option<String>,
     pub statement: Option<String>,
+    /// The releases whose window covers the first fail, the prime suspect first; left out of lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspects: Vec<Suspect>,
 }
 
 /// `GET /api/v1/deploys`

@@ -10,6 +10,7 @@ pub mod common;
 mod config;
 mod demo;
 mod deploy;
+mod deploy_status;
 mod doctor;
 mod email;
 mod gate;

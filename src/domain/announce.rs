@@ -296,7 +296,7 @@ fn report(deploy: &Deploy, verdict: &Verdict, end: &End, now: Timestamp) -> Fact
             format!("{place} cannot be called good or bad after {watched}: {}", first_reason(verdict)),
             vec![
                 "See why the checks could not be measured".to_owned(),
-                format!("Verify it again: deploywatch deploy finish --version {} --new", deploy.version),
+                format!("Verify it again: deploywatch deploy reverify {}", deploy.id),
             ],
         ),
     };

@@ -178,12 +178,26 @@ impl Plan {
 
 /// The jitter of an environment's grid in milliseconds: stable, and far below a slot's length.
 pub fn jitter_ms(environment: &str, smoke_every: u32) -> u32 {
-    // FNV-1a: stable across versions and machines, which the standard library's hasher does not promise.
-    let hash = environment
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let span = (smoke_every.saturating_mul(1_000) / 10).clamp(1, LONGEST_JITTER_MS);
-    hash % span
+    stable_hash(environment.as_bytes()) % span
+}
+
+/// How much later than `delay` an attempt at a slot is made, in milliseconds: up to a tenth of it, another one
+/// for each environment and attempt, so that a fleet does not fall upon a database in the second in which it
+/// comes back. It comes from what is stored, so that a replay plans the same.
+pub fn retry_jitter_ms(plan: &Plan, slot: Slot, attempt: u32, delay_seconds: u32) -> u32 {
+    if plan.jitter_ms == 0 {
+        return 0;
+    }
+    let mut seed = slot.at.as_microsecond().to_le_bytes().to_vec();
+    seed.extend(plan.jitter_ms.to_le_bytes());
+    seed.extend(attempt.to_le_bytes());
+    stable_hash(&seed) % (delay_seconds.saturating_mul(100)).max(1)
+}
+
+/// FNV-1a: stable across versions and machines, which the standard library's hasher does not promise.
+fn stable_hash(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 /// How far a window is extended: by the time that went unwatched, at most a quarter of the window, once.

@@ -59,6 +59,21 @@ pub enum Mode {
     Muted { until: Timestamp },
 }
 
+/// A time for which a person does not want to hear of a check. It always ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MuteSpan {
+    pub from: Timestamp,
+    pub until: Timestamp,
+    pub actor: String,
+    pub reason: String,
+}
+
+impl MuteSpan {
+    pub fn covers(&self, at: Timestamp) -> bool {
+        self.from <= at && at < self.until
+    }
+}
+
 /// `smoke` is the first minutes, for CI; `soak` the whole window.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
@@ -137,6 +152,9 @@ pub struct CheckPolicy {
     /// How a measured value of this check is said in a sentence.
     #[serde(default)]
     pub wording: Wording,
+    /// What people asked for while it was watched, beside a mute in the suite.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mutes: Vec<MuteSpan>,
 }
 
 impl CheckPolicy {
@@ -172,6 +190,7 @@ impl CheckPolicy {
             runbook: None,
             tags: Vec::new(),
             wording: Wording::default(),
+            mutes: Vec::new(),
         }
     }
 

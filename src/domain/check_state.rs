@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cadence::{Plan, Slot};
+use super::cadence::{Plan, Slot, retry_jitter_ms};
 use super::check::{CheckKey, CheckPolicy, Mode, Stage};
 use super::clock::{SignedDuration, Timestamp};
 use super::observation::{Observation, Outcome};
@@ -69,7 +69,7 @@ pub struct Pending {
 }
 
 /// Seconds between the attempts at a slot that could not be measured, each counted from the one before.
-const RETRY_AFTER: [i64; 3] = [10, 30, 60];
+const RETRY_AFTER: [u32; 3] = [10, 30, 60];
 
 /// What may be gone seconds later. A statement that is wrong for the schema, or too slow, waits for its next slot.
 const RETRYABLE: [&str; 3] = ["error.connect", "error.lock", "error.rewritten"];
@@ -165,12 +165,17 @@ impl CheckState {
         self.cover(slot, seen);
         if is_muted(check, seen.observed_at) {
             self.muted += 1;
+            // A run of fails does not span a mute, so that one from before it is not confirmed by one after it.
+            (self.fails_consecutive, self.recent) = (0, 0);
+            if self.breached_at.is_none() {
+                self.first_failed_at = None;
+            }
             return;
         }
         match seen.outcome {
             Outcome::Pass | Outcome::Warn => self.passed(check, seen),
             Outcome::Fail => self.failed(check, plan, slot, seen),
-            Outcome::Error => self.errored(check, slot, seen),
+            Outcome::Error => self.errored(check, plan, slot, seen),
             Outcome::NoData => self.inconclusive_total += 1,
             Outcome::Missed => {
                 self.inconclusive_total += 1;
@@ -243,7 +248,7 @@ impl CheckState {
         (self.recent & mask).count_ones()
     }
 
-    fn errored(&mut self, check: &CheckPolicy, slot: Slot, seen: &Observation) {
+    fn errored(&mut self, check: &CheckPolicy, plan: &Plan, slot: Slot, seen: &Observation) {
         self.inconclusive_total += 1;
         self.errors_consecutive += 1;
         if self.errors_consecutive > check.error_limit && self.unobservable_since.is_none() {
@@ -251,7 +256,8 @@ impl CheckState {
         }
         let delay = usize::try_from(self.extras).ok().and_then(|n| RETRY_AFTER.get(n));
         if let Some(delay) = delay.filter(|_| RETRYABLE.contains(&seen.reason.as_str())) {
-            self.plan_extra(slot, seen.observed_at + seconds(*delay));
+            let jitter = SignedDuration::from_millis(retry_jitter_ms(plan, slot, self.extras, *delay).into());
+            self.plan_extra(slot, seen.observed_at + seconds((*delay).into()) + jitter);
         }
     }
 
@@ -271,7 +277,17 @@ impl CheckState {
 
 /// Whether outcomes made at that instant count for nothing but coverage.
 pub fn is_muted(check: &CheckPolicy, at: Timestamp) -> bool {
-    matches!(check.mode, Mode::Muted { until } if at < until)
+    muted_until(check, at).is_some()
+}
+
+/// When the mute ends that covers an instant; the last one where several do.
+pub fn muted_until(check: &CheckPolicy, at: Timestamp) -> Option<Timestamp> {
+    let in_suite = match check.mode {
+        Mode::Muted { until } if at < until => Some(until),
+        _ => None,
+    };
+    let by_hand = check.mutes.iter().filter(|mute| mute.covers(at)).map(|mute| mute.until);
+    by_hand.chain(in_suite).max()
 }
 
 /// The state that a check's observations add up to, in the order they were made.

@@ -25,6 +25,10 @@ pub struct Deploy {
     pub baseline_at: Option<Timestamp>,
     /// When the window opened: the parameter `:deployed_at`.
     pub finished_at: Option<Timestamp>,
+    /// When the release itself went out, where it is verified again: the first attempt's finish.
+    pub released_at: Option<Timestamp>,
+    /// The attempt that this one verifies again.
+    pub reverifies: Option<DeployId>,
     /// When the window is watched, once it is open; before, `opened_at` is the start.
     pub plan: Plan,
     pub state: DeployState,
@@ -94,6 +98,11 @@ impl Deploy {
     /// The end of the whole window, once it is open.
     pub fn ends_at(&self) -> Option<Timestamp> {
         self.finished_at.map(|_| self.plan.ends_at())
+    }
+
+    /// When the release went out: what `:deployed_at` is, and what a baseline must be older than.
+    pub fn deployed_at(&self) -> Option<Timestamp> {
+        self.released_at.or(self.finished_at)
     }
 
     pub fn smoke_ends_at(&self) -> Option<Timestamp> {

@@ -29,11 +29,13 @@ fn is_failing(check: &CheckStanding) -> bool {
 pub fn explain(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, now: Timestamp) -> Vec<String> {
     let place = format!("deploy {} in {}", deploy.label(), deploy.environment);
     let because = decision.reasons.first().map_or("", |reason| reason.message.as_str());
-    match decision.answer {
+    let by_hand = decision.reasons.iter().find(|reason| reason.code == "override");
+    let mut lines = match decision.answer {
         // A go that does not depend on this deploy says what it depends on.
         GateAnswer::Go if decision.effective.is_none() => {
             vec![format!("GO: {because}; the last one was {place}: {}", verdict.state.as_str())]
         }
+        GateAnswer::Go if by_hand.is_some() => vec![format!("GO: {place}, by hand")],
         GateAnswer::Go => vec![format!("GO: {place} is good so far, {}", progress(deploy, verdict, now))],
         GateAnswer::Wait => {
             vec![format!("WAIT: {place}: {because}; {}", progress(deploy, verdict, now))]
@@ -51,10 +53,22 @@ pub fn explain(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, now:
         ],
         GateAnswer::Gone => vec![format!("GONE: {place} is {}", ended(deploy, verdict))],
         GateAnswer::Unknown => vec![format!("UNKNOWN: {because}")],
+    };
+    if let Some(decided) = by_hand {
+        lines.push(format!(
+            "  decided   {}; the evidence alone says {}",
+            decided.message,
+            verdict.state.as_str()
+        ));
     }
+    lines
 }
 
 fn stop(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, place: &str) -> Vec<String> {
+    let by_hand = decision.reasons.first().is_some_and(|reason| reason.code == "override");
+    if by_hand && verdict.state != VerdictState::Failed {
+        return vec![format!("STOP: {place}, by hand")];
+    }
     let mut failing = failing(verdict);
     let mut outcome = "has failed";
     if failing.is_empty() {

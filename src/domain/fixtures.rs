@@ -64,6 +64,7 @@ pub fn check(key: &str) -> CheckPolicy {
         runbook: None,
         tags: Vec::new(),
         wording: Default::default(),
+        mutes: Vec::new(),
     }
 }
 
@@ -108,6 +109,8 @@ pub fn deploy(plan: Plan) -> Deploy {
         baseline_id: None,
         baseline_at: Some(at(-100)),
         finished_at: Some(plan.opened_at),
+        released_at: None,
+        reverifies: None,
         plan,
         state: DeployState::Verifying,
     }

@@ -12,6 +12,7 @@ fn verdict(state: VerdictState, smoke: VerdictState, provisional: Option<Provisi
         clean: false,
         coverage: 1.0,
         counts: Counts::default(),
+        shadow: Counts::default(),
         reasons: Vec::new(),
         checks: Vec::new(),
     }

@@ -17,6 +17,7 @@ pub mod threshold;
 pub mod wording;
 
 pub mod announce;
+pub mod attribution;
 pub mod baseline;
 pub mod cadence;
 pub mod check_state;
@@ -48,4 +49,6 @@ pub mod trigger;
 pub mod access;
 #[cfg(test)]
 pub mod fixtures;
+#[cfg(test)]
+mod machine_tests;
 pub mod reach;

@@ -47,7 +47,8 @@ impl Outcome {
     }
 }
 
-/// One observation, with the numbers it was decided by.
+/// One observation, with the numbers it was decided by. A fleet keeps a hundred million of them a day, so that
+/// what is absent is left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     pub key: CheckKey,
@@ -60,18 +61,30 @@ pub struct Observation {
     pub reason: String,
     /// One sentence for a person, with the resolved numbers.
     pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
     pub unit: Unit,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tested: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<f64>,
     /// The threshold that decided, resolved: `> 0`, `drop > 1% (990)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
     pub carried: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proved: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
     pub confirm: bool,
     pub duration_ms: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<String>,
-    #[serde(default)]
+    /// To ask again by hand; not kept for what passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<String>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::{CheckKey, CheckPolicy, Mode, Severity, Stage};
-use super::check_state::{CheckState, Coverage, TargetHealth, is_muted, replay};
+use super::check_state::{CheckState, Coverage, TargetHealth, is_muted, muted_until, replay};
 use super::clock::Timestamp;
 use super::deploy::{Deploy, DeployState};
 use super::measurement::Unit;
@@ -83,6 +83,9 @@ pub struct Verdict {
     /// The lowest coverage of a check that counts, 0 to 1.
     pub coverage: f64,
     pub counts: Counts,
+    /// The same of the checks in shadow, which decide nothing and are counted nowhere else.
+    #[serde(default)]
+    pub shadow: Counts,
     /// Why it is so, most important first, a sentence each.
     pub reasons: Vec<Reason>,
     pub checks: Vec<CheckStanding>,
@@ -134,6 +137,9 @@ pub struct CheckStanding {
     pub reason: String,
     pub message: String,
     pub first_failed_at: Option<Timestamp>,
+    /// It counts for nothing but coverage until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted_until: Option<Timestamp>,
     pub runbook: Option<String>,
     /// Seconds after the deploy within which a failure is shown and not told.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -219,7 +225,8 @@ pub fn fold(deploy: &Deploy, checks: &[Assessed<'_>], target: &TargetHealth, now
         stage: if smoke_over { Stage::Soak } else { Stage::Smoke },
         clean: state.is_passed() || superseded_clean,
         coverage,
-        counts: counts(checks),
+        counts: counts(checks.iter().filter(|c| c.policy.mode != Mode::Shadow)),
+        shadow: counts(checks.iter().filter(|c| c.policy.mode == Mode::Shadow)),
         reasons,
         checks: checks.iter().map(|c| standing(c, now)).collect(),
     }
@@ -306,9 +313,12 @@ impl Assessed<'_> {
         self.policy.mode != Mode::Shadow && !is_muted(self.policy, now)
     }
 
-    /// Whether its coverage decides: critical ones, and those that never could be measured at all.
+    /// Whether its coverage decides: critical ones, and those that never could be measured at all, unless
+    /// their `min_coverage` of 0 says that nobody minds.
     fn counts(&self) -> bool {
-        let never = self.state.whole.conclusive == 0 && self.policy.severity == Severity::Warning;
+        let never = self.state.whole.conclusive == 0
+            && self.policy.severity == Severity::Warning
+            && self.policy.min_coverage > 0.0;
         self.policy.mode != Mode::Shadow && (self.is_critical() || never)
     }
 }
@@ -433,7 +443,7 @@ fn coverage(checks: &[Assessed<'_>]) -> f64 {
     (lowest * 10_000.0).floor() / 10_000.0
 }
 
-fn counts(checks: &[Assessed<'_>]) -> Counts {
+fn counts<'a, 'c: 'a>(checks: impl Iterator<Item = &'a Assessed<'c>>) -> Counts {
     let mut counts = Counts::default();
     for check in checks {
         counts.checks += 1;
@@ -477,6 +487,7 @@ fn standing(check: &Assessed<'_>, now: Timestamp) -> CheckStanding {
         reason: shown.map(|o| o.reason.clone()).unwrap_or_default(),
         message: shown.map(|o| o.message.clone()).unwrap_or_default(),
         first_failed_at: state.first_failed_at,
+        muted_until: muted_until(policy, now),
         runbook: policy.runbook.clone(),
         settle: policy.settle,
         statement: shown.filter(|_| failing).and_then(|o| o.statement.clone()),

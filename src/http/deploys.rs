@@ -10,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ApiError, Caller, idempotent};
 use crate::api::deploys::{
-    AnnounceRequest, BaselineView, CancelRequest, DeployList, DeployView, FailingView, OverrideRequest,
-    UnmeasuredView,
+    AnnounceRequest, BaselineView, CancelRequest, DeployList, DeployView, FailingView, MuteRequest,
+    OverrideRequest, ReverifyRequest, UnmeasuredView,
 };
 use crate::api::length;
 use crate::api::problem::Code;
 use crate::domain::announce::since_deploy;
+use crate::domain::check::CheckKey;
 use crate::domain::clock::{SignedDuration, Timestamp};
 use crate::domain::deploy::{DeployState, Override};
 use crate::domain::explain;
@@ -26,7 +27,7 @@ use crate::domain::wording::quantity;
 use crate::services::Context;
 use crate::services::gate::LONGEST_WAIT;
 use crate::services::targets::TargetsError;
-use crate::services::verification::{self, Announcement, Attempt, Started, VerificationError};
+use crate::services::verification::{self, Again, Announcement, Attempt, Muting, Started, VerificationError};
 use crate::settings::Settings;
 use crate::store::deploys::{self, DeployRow};
 
@@ -158,6 +159,75 @@ pub async fn decide(
     .await
 }
 
+/// `DELETE /api/v1/deploys/{id}/override`
+pub async fn withdraw(
+    ctx: web::Data<Context>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let id = DeployId::from_text(id.into_inner());
+    let row = verification::withdraw_decision(&ctx, &id, &caller.actor).await?;
+    Ok(HttpResponse::Ok().json(view(&ctx, &row, Detail::Whole)))
+}
+
+/// `POST /api/v1/deploys/{id}/mute`
+pub async fn mute(
+    ctx: web::Data<Context>,
+    caller: Caller,
+    request: HttpRequest,
+    id: web::Path<String>,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let id = DeployId::from_text(id.into_inner());
+    let asked: MuteRequest = json(&body)?;
+    idempotent::once(
+        &ctx,
+        &caller,
+        &request,
+        &body,
+        Box::pin(async {
+            let muting = Muting {
+                check: CheckKey(asked.check),
+                seconds: asked.seconds,
+                actor: asked.actor.unwrap_or_else(|| caller.actor.clone()),
+                reason: asked.reason,
+            };
+            let row = verification::mute(&ctx, &id, muting).await?;
+            Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
+        }),
+    )
+    .await
+}
+
+/// `POST /api/v1/deploys/{id}/reverify`
+pub async fn reverify(
+    ctx: web::Data<Context>,
+    caller: Caller,
+    request: HttpRequest,
+    id: web::Path<String>,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let id = DeployId::from_text(id.into_inner());
+    let asked: ReverifyRequest = if body.is_empty() { ReverifyRequest::default() } else { json(&body)? };
+    idempotent::once(
+        &ctx,
+        &caller,
+        &request,
+        &body,
+        Box::pin(async {
+            let again = Again {
+                actor: asked.actor.unwrap_or_else(|| caller.actor.clone()),
+                link: asked.link,
+                smoke_seconds: asked.smoke_seconds,
+                window_seconds: asked.window_seconds,
+            };
+            let row = verification::reverify(&ctx, &id, &again).await?;
+            Ok((StatusCode::CREATED, view(&ctx, &row, Detail::Whole)))
+        }),
+    )
+    .await
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
@@ -207,7 +277,7 @@ pub async fn get(
         let same = known.as_ref() == Some(&etag);
         let over = tokio::time::Instant::now() >= deadline || stopping.is_cancelled();
         if !same {
-            let answer = view(&ctx, &row, Detail::Whole);
+            let answer = whole(&ctx, &row).await?;
             return Ok(HttpResponse::Ok().insert_header((header::ETAG, quoted(&etag))).json(answer));
         }
         if over {
@@ -246,6 +316,18 @@ pub(super) enum Detail {
     Brief,
 }
 
+/// The whole deploy, with the releases that each failing check may come from.
+pub(super) async fn whole(ctx: &Context, row: &DeployRow) -> Result<DeployView, ApiError> {
+    let mut view = view(ctx, row, Detail::Whole);
+    let mut c = ctx.db.reader().await?;
+    let mut suspects = verification::suspects(&mut c, row).await?;
+    drop(c);
+    for check in &mut view.failing {
+        check.suspects = suspects.remove(&CheckKey(check.key.clone())).unwrap_or_default();
+    }
+    Ok(view)
+}
+
 pub(super) fn view(ctx: &Context, row: &DeployRow, detail: Detail) -> DeployView {
     let (deploy, verdict, now) = (&row.deploy, &row.verdict, ctx.now());
     let (ended_at, superseded_by, cancel_reason) = match &deploy.state {
@@ -276,6 +358,8 @@ pub(super) fn view(ctx: &Context, row: &DeployRow, detail: Detail) -> DeployView
         since: row.verdict_at,
         started_at: deploy.started_at,
         finished_at: deploy.finished_at,
+        released_at: deploy.released_at,
+        reverifies: deploy.reverifies.as_ref().map(ToString::to_string),
         smoke_ends_at: deploy.smoke_ends_at(),
         ends_at: deploy.ends_at(),
         ended_at,
@@ -283,6 +367,7 @@ pub(super) fn view(ctx: &Context, row: &DeployRow, detail: Detail) -> DeployView
         baseline,
         coverage: verdict.coverage,
         counts: verdict.counts,
+        shadow: verdict.shadow,
         reasons: verdict.reasons.clone(),
         failing: explain::failing(verdict).into_iter().map(|c| failing(row, c)).collect(),
         checks: if detail == Detail::Whole { verdict.checks.clone() } else { Vec::new() },
@@ -314,6 +399,7 @@ fn failing(row: &DeployRow, check: &CheckStanding) -> FailingView {
         runs: check.runs,
         runbook: check.runbook.clone(),
         statement: check.statement.clone(),
+        suspects: Vec::new(),
     }
 }
 
@@ -374,11 +460,15 @@ impl From<VerificationError> for ApiError {
     fn from(error: VerificationError) -> Self {
         use VerificationError as E;
         let code = match &error {
-            E::WhichEnvironment(_) | E::NoVersion | E::Stages | E::Override(_) => Code::InvalidRequest,
-            E::Targets(TargetsError::UnknownEnvironment(_)) | E::NotFound(_) => Code::NotFound,
-            E::NoEnvironment | E::Targets(TargetsError::Suites(_)) | E::NoChecks(_) | E::State(_) => {
-                Code::Conflict
+            E::WhichEnvironment(_) | E::NoVersion | E::Stages | E::Override(_) | E::NoCheck { .. } => {
+                Code::InvalidRequest
             }
+            E::Targets(TargetsError::UnknownEnvironment(_)) | E::NotFound(_) => Code::NotFound,
+            E::NoEnvironment
+            | E::Targets(TargetsError::Suites(_))
+            | E::NoChecks(_)
+            | E::State(_)
+            | E::NotDecided(_) => Code::Conflict,
             E::Baseline(_) => Code::TargetUnavailable,
             E::Store(_) => Code::StoreUnavailable,
         };

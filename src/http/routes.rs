@@ -60,6 +60,13 @@ pub fn table() -> Vec<Route> {
         route("POST", "/api/v1/deploys/{id}/override", With(Scope::Admin), || {
             web::post().to(deploys::decide)
         }),
+        route("DELETE", "/api/v1/deploys/{id}/override", With(Scope::Admin), || {
+            web::delete().to(deploys::withdraw)
+        }),
+        route("POST", "/api/v1/deploys/{id}/mute", With(Scope::Admin), || web::post().to(deploys::mute)),
+        route("POST", "/api/v1/deploys/{id}/reverify", With(Scope::Deploy), || {
+            web::post().to(deploys::reverify)
+        }),
         route("GET", "/api/v1/gate", With(Scope::Gate), || web::get().to(gate::any)),
         route("GET", "/api/v1/environments/{environment}/gate", With(Scope::Gate), || {
             web::get().to(gate::of_environment)

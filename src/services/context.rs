@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::Entropy;
 use crate::email::Mailer;
+use crate::services::check_sets::CheckSets;
 use crate::services::heartbeat::Progress;
 use crate::services::targets::{Prober, Targets};
 use crate::settings::Settings;
@@ -31,6 +33,9 @@ pub struct Context {
     pub nudge: Nudge,
     pub mailer: Mailer,
     pub progress: Progress,
+    pub check_sets: CheckSets,
+    /// The process was asked to stop: long work takes nothing new.
+    pub stopping: CancellationToken,
 }
 
 impl Context {
@@ -47,7 +52,21 @@ impl Context {
         let (metrics, nudge) = (Metrics::default(), Nudge::default());
         let mailer = Mailer::of(&settings.email);
         let progress = Progress::default();
-        Self { db, clock, entropy, settings, prober, keys, metrics, nudge, mailer, progress }
+        let (check_sets, stopping) = (CheckSets::default(), CancellationToken::new());
+        Self {
+            db,
+            clock,
+            entropy,
+            settings,
+            prober,
+            keys,
+            metrics,
+            nudge,
+            mailer,
+            progress,
+            check_sets,
+            stopping,
+        }
     }
 
     pub fn now(&self) -> Timestamp {

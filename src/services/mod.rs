@@ -3,6 +3,7 @@
 pub mod access;
 pub mod alerting;
 pub mod answers;
+pub mod check_sets;
 pub mod context;
 pub mod gate;
 pub mod heartbeat;

@@ -67,6 +67,7 @@ fn numbers(settings: &Settings, report: &mut Report<'_>) {
         ("scan.statement_timeout_seconds", s.statement_timeout_seconds),
         ("scan.lock_timeout_millis", s.lock_timeout_millis),
         ("scan.connections", s.connections),
+        ("scan.parallel", s.parallel),
         ("store.retention_days", settings.store.retention_days),
         ("alerts.max_mails_per_10_minutes", settings.alerts.max_mails_per_10_minutes),
         ("webhooks.max_body_bytes", u32::try_from(settings.webhooks.max_body_bytes).unwrap_or(u32::MAX)),
@@ -85,6 +86,9 @@ fn numbers(settings: &Settings, report: &mut Report<'_>) {
     if s.connections > 8 {
         report
             .problem("scan.connections", "must be at most 8, to leave the watched database its connections");
+    }
+    if s.parallel > 256 {
+        report.problem("scan.parallel", "must be at most 256; run another worker for more");
     }
     if settings.webhooks.max_body_bytes > 64 << 20 {
         report.problem("webhooks.max_body_bytes", "must be at most 67108864 (64 MiB)");

@@ -15,6 +15,9 @@ pub type Tx = sqlx::Transaction<'static, Any>;
 /// How long anybody waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Connections of one process to PostgreSQL at most; they are opened when they are needed.
+const CONNECTIONS: u32 = 20;
+
 /// Which engine is behind the store's URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
@@ -70,7 +73,7 @@ impl Db {
             let probe = probe.map_err(|_| refused("it did not answer within 5 seconds"))?;
             let _ = probe.map_err(|error| refused(&plain(&error)))?.close().await;
             let pool = AnyPoolOptions::new()
-                .max_connections(10)
+                .max_connections(CONNECTIONS)
                 .acquire_timeout(PATIENCE)
                 .connect_with(options)
                 .await

@@ -155,13 +155,14 @@ pub async fn get_newest(c: &mut AnyConnection, environment: &str) -> Result<Opti
     row.as_ref().map(read).transpose()
 }
 
-/// The newest deploy of an environment whose window was opened, whatever became of it.
+/// The newest deploy of an environment whose window was opened, whatever became of it: a watch that somebody
+/// cancelled was of a release all the same.
 pub async fn get_last_finished(
     c: &mut AnyConnection,
     environment: &str,
 ) -> Result<Option<DeployRow>, StoreError> {
     let row = sqlx::query(
-        "SELECT * FROM deploys WHERE environment = $1 AND finished_at IS NOT NULL AND state <> 'cancelled'
+        "SELECT * FROM deploys WHERE environment = $1 AND finished_at IS NOT NULL
          ORDER BY finished_at DESC, id DESC LIMIT 1",
     )
     .bind(environment)
@@ -214,6 +215,27 @@ pub async fn list_open(c: &mut AnyConnection, environment: &str) -> Result<Vec<D
     rows.iter().map(read).collect()
 }
 
+/// The newest deploys of an environment that had started by an instant, newest first; those that were taken
+/// back before they went out are none.
+pub async fn list_started_by(
+    c: &mut AnyConnection,
+    environment: &str,
+    at: Timestamp,
+    limit: i64,
+) -> Result<Vec<DeployRow>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT * FROM deploys WHERE environment = $1 AND started_at <= $2
+           AND (finished_at IS NOT NULL OR state <> 'cancelled')
+         ORDER BY started_at DESC, id DESC LIMIT $3",
+    )
+    .bind(environment)
+    .bind(to_micros(at))
+    .bind(limit)
+    .fetch_all(c)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
 /// Whether a deploy announced after this one is between its start and its finish.
 pub async fn is_newer_deploying(c: &mut AnyConnection, deploy: &Deploy) -> Result<bool, StoreError> {
     let row = sqlx::query(
@@ -252,7 +274,7 @@ pub async fn open_window(c: &mut AnyConnection, row: &DeployRow) -> Result<bool,
     let done = sqlx::query(
         "UPDATE deploys SET state = 'verifying', finished_at = $2, plan = $3, baseline_id = $4, baseline_at = $5,
            clean_baseline_id = $6, both_baselines = $7, verdict = $8, verdict_state = $9, verdict_at = $10,
-           next_due_at = $11, lease_until = 0
+           next_due_at = $11, released_at = $12, reverifies = $13, lease_until = 0
          WHERE id = $1 AND state = 'deploying'",
     )
     .bind(row.deploy.id.as_str())
@@ -266,6 +288,8 @@ pub async fn open_window(c: &mut AnyConnection, row: &DeployRow) -> Result<bool,
     .bind(row.verdict.state.as_str())
     .bind(to_micros(row.verdict_at))
     .bind(row.next_due_at.map(to_micros))
+    .bind(row.deploy.released_at.map(to_micros))
+    .bind(row.deploy.reverifies.as_ref().map(|id| id.as_str()))
     .execute(c)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -357,6 +381,41 @@ pub async fn set_override(
         .bind(to_micros(decided.at))
         .execute(c)
         .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Forgets a person's decision.
+pub async fn clear_override(c: &mut AnyConnection, id: &DeployId, at: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE deploys SET override = NULL, verdict_at = $2 WHERE id = $1")
+        .bind(id.as_str())
+        .bind(to_micros(at))
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+/// Puts other checks in the place of those that an open deploy is watched by. A tick that is under way loses its
+/// lease, since it decides by the old ones, and the next one is due at once. `from` is the digest and the number of
+/// ticks that the caller has seen: what was recorded since was decided by the old ones.
+pub async fn replace_check_set(
+    c: &mut AnyConnection,
+    id: &DeployId,
+    from: (&str, i64),
+    to: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE deploys SET check_set = $3, lease_token = lease_token + 1, lease_until = 0,
+           next_due_at = CASE WHEN state = 'verifying' THEN $4 ELSE next_due_at END
+         WHERE id = $1 AND check_set = $2 AND scans = $5 AND state IN ('deploying', 'verifying')",
+    )
+    .bind(id.as_str())
+    .bind(from.0)
+    .bind(to)
+    .bind(to_micros(now))
+    .bind(from.1)
+    .execute(c)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -452,6 +511,8 @@ fn read(row: &AnyRow) -> Result<DeployRow, StoreError> {
             baseline_id: text("baseline_id")?.map(BaselineId::from_text),
             baseline_at: instant("baseline_at")?,
             finished_at: instant("finished_at")?,
+            released_at: instant("released_at")?,
+            reverifies: text("reverifies")?.map(DeployId::from_text),
             plan: super::parse_json(row, "plan")?,
             state: read_state(row)?,
         },

@@ -13,6 +13,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "deploys", include_str!("../../migrations/0002_deploys.sql")),
     (3, "webhooks", include_str!("../../migrations/0003_webhooks.sql")),
     (4, "alerts", include_str!("../../migrations/0004_alerts.sql")),
+    (5, "fleet", include_str!("../../migrations/0005_fleet.sql")),
     (7, "triggers", include_str!("../../migrations/0007_triggers.sql")),
     (9, "relay", include_str!("../../migrations/0009_relay.sql")),
     (10, "oncall", include_str!("../../migrations/0010_oncall.sql")),

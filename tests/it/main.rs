@@ -10,6 +10,8 @@ mod channels;
 mod check_cli;
 mod demo;
 mod deploy_folders;
+mod fleet;
+mod fleet_cli;
 mod gate_forms;
 mod harness;
 mod heartbeat;

@@ -17,7 +17,7 @@ use crate::domain::observation::Observation;
 use crate::http::ApiError;
 use crate::http::auth::Caller;
 use crate::services::Context;
-use crate::services::{oncall, secrets};
+use crate::services::{oncall, secrets, verification};
 use crate::store::deploys::{self, DeployRow};
 use crate::store::incidents::{self, Which};
 use crate::store::{deliveries, observations};
@@ -113,7 +113,9 @@ async fn card(c: &mut sqlx::AnyConnection, row: &DeployRow, now: Timestamp) -> R
     let policy = GatePolicy { stage: Stage::Smoke, fail_on: FailOn::Failure };
     let decided = row.decided.as_ref();
     let gate = gate::decide(&row.verdict, decided, policy, now).answer;
-    let shown = Shown { deploy: &row.deploy, verdict: &row.verdict, decided, gate, runs: &runs };
+    let suspects = verification::suspects(c, row).await?;
+    let shown =
+        Shown { deploy: &row.deploy, verdict: &row.verdict, decided, gate, runs: &runs, suspects: &suspects };
     Ok(verdicts::card(shown, now))
 }
 

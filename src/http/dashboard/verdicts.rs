@@ -1,13 +1,14 @@
 //! The current deploy of an environment: the verdict in big words, what CI is told, each check with its runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::times;
 use super::view::{Badge, Card, CheckRow, Fact, LinkRow, WindowBar};
 use super::words::{counted, is_web, sentence};
 use super::{bars, view};
+use crate::domain::attribution::{self, Suspect};
 use crate::domain::check::{CheckKey, Severity};
-use crate::domain::clock::{Timestamp, humane};
+use crate::domain::clock::{SignedDuration, Timestamp, humane};
 use crate::domain::deploy::{Deploy, DeployState, Override};
 use crate::domain::gate::{self, GateAnswer};
 use crate::domain::measurement::Unit;
@@ -24,6 +25,8 @@ pub struct Shown<'a> {
     pub gate: GateAnswer,
     /// The runs of each check, oldest first.
     pub runs: &'a HashMap<CheckKey, Vec<Observation>>,
+    /// The releases that each failing check may come from.
+    pub suspects: &'a BTreeMap<CheckKey, Vec<Suspect>>,
 }
 
 /// More lines above the checks would push them off the screen.
@@ -48,7 +51,7 @@ pub fn waiting(environment: &str) -> Card {
 
 /// An environment with its deploy.
 pub fn card(shown: Shown<'_>, now: Timestamp) -> Card {
-    let Shown { deploy, verdict, decided, gate, runs } = shown;
+    let Shown { deploy, verdict, decided, gate, runs, suspects } = shown;
     let effective = gate::effective(verdict, decided, now);
     let mut checks: Vec<&CheckStanding> = verdict.checks.iter().collect();
     checks.sort_by_key(|check| (rank(&badge(check)), check.severity, check.key.clone()));
@@ -62,7 +65,11 @@ pub fn card(shown: Shown<'_>, now: Timestamp) -> Card {
         window: window(deploy, now),
         checks: checks
             .into_iter()
-            .map(|check| row(check, runs.get(&check.key).map_or(&[], Vec::as_slice), now))
+            .map(|check| {
+                let blame =
+                    suspects.get(&check.key).and_then(|s| attribution::sentence(s, deploy.id.as_str()));
+                row(check, runs.get(&check.key).map_or(&[], Vec::as_slice), blame, now)
+            })
             .collect(),
     }
 }
@@ -142,7 +149,8 @@ fn lead(shown: Shown<'_>, effective: VerdictState, now: Timestamp) -> Vec<String
     }
     if lines.is_empty() && !verdict.checks.is_empty() {
         let passing = usize::try_from(verdict.counts.pass).unwrap_or(0);
-        lines.push(match (passing, verdict.checks.len()) {
+        let all = usize::try_from(verdict.counts.checks).unwrap_or(0);
+        lines.push(match (passing, all) {
             (0, all) => format!("{} to make; the first scan is on its way.", counted(all, "check")),
             (n, all) if n == all => format!("All {} pass.", counted(all, "check")),
             (n, all) => format!("{n} of {} pass.", counted(all, "check")),
@@ -167,6 +175,17 @@ fn facts(shown: Shown<'_>, now: Timestamp) -> Vec<Fact> {
         let left = ends.duration_since(now);
         let left = if left.is_positive() { humane(left) } else { "closing".to_owned() };
         facts.push(Fact::new("Time left", left));
+    }
+    if let Some(released) = deploy.released_at {
+        facts.push(Fact::new("Verified again", format!("released {}", times::ago(released, now))));
+    }
+    if let Some(extension) = deploy.plan.extension {
+        let by = humane(SignedDuration::from_secs(extension.seconds.into()));
+        facts.push(Fact::new("Extended", format!("by {by}, since nobody was watching for a while")));
+    }
+    if deploy.finished_at.is_some() {
+        let taken = deploy.baseline_at.map_or("none".to_owned(), |at| times::ago(at, now));
+        facts.push(Fact::new("Baseline", taken));
     }
     if let Some(commit) = &deploy.commit {
         facts.push(Fact { mono: true, ..Fact::new("Commit", commit.chars().take(12).collect::<String>()) });
@@ -207,14 +226,16 @@ fn window(deploy: &Deploy, now: Timestamp) -> Option<WindowBar> {
     })
 }
 
-fn row(check: &CheckStanding, runs: &[Observation], now: Timestamp) -> CheckRow {
+fn row(check: &CheckStanding, runs: &[Observation], blame: Option<String>, now: Timestamp) -> CheckRow {
     let badge = badge(check);
     let mut notes = Vec::new();
     if check.severity != Severity::Critical {
         notes.push(check.severity.as_str());
     }
-    if !check.enforced {
-        notes.push("watched only, does not count");
+    match check.muted_until {
+        Some(_) => notes.push("muted"),
+        None if !check.enforced => notes.push("watched only, does not count"),
+        None => {}
     }
     let sentence = match (check.message.as_str(), check.last) {
         ("", None) => "Waiting for its first run.".to_owned(),
@@ -222,7 +243,8 @@ fn row(check: &CheckStanding, runs: &[Observation], now: Timestamp) -> CheckRow 
         (message, _) => sentence(message),
     };
     let since = check.first_failed_at.filter(|_| matches!(badge.tone, "bad" | "warn"));
-    let since = since.map(|at| format!(" Since {}.", times::ago(at, now))).unwrap_or_default();
+    let mut since = since.map(|at| format!(" Since {}.", times::ago(at, now))).unwrap_or_default();
+    since.extend(blame.map(|blame| format!(" Suspect: {blame}.")));
     CheckRow {
         key: check.key.to_string(),
         name: check.title.clone(),

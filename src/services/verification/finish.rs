@@ -6,10 +6,10 @@ use crate::domain::announce::{End, armed, at_end};
 use crate::domain::baseline::{Baseline, BaselineSource, is_fresh};
 use crate::domain::check_state::{CheckState, TargetHealth};
 use crate::domain::clock::{Timestamp, truncate};
-use crate::domain::deploy::{Deploy, DeployState, Override};
+use crate::domain::deploy::{Deploy, DeployState, Override, OverrideVerdict};
 use crate::domain::ids::{BaselineId, DeployId};
 use crate::domain::incident::{DedupKey, IncidentKind, Signal};
-use crate::domain::verdict::{Provisional, Verdict, VerdictState, fold};
+use crate::domain::verdict::fold;
 use crate::services::{Context, alerting, answers};
 use crate::settings::ArmedPolicy;
 use crate::store::audit::{self, AuditEntry};
@@ -61,13 +61,24 @@ async fn finish_in(ctx: &Context, tx: &mut Tx, mut row: DeployRow) -> Result<Dep
     let now = truncate(ctx.now());
     let previous = deploys::get_last_finished(tx, &row.deploy.environment).await?;
     choose_baseline(ctx, tx, &mut row, previous.as_ref(), now).await?;
+    open_in(ctx, tx, row, previous, now).await
+}
+
+/// Opens the window of a deploy whose baseline is chosen; what was watched before ends.
+pub(super) async fn open_in(
+    ctx: &Context,
+    tx: &mut Tx,
+    mut row: DeployRow,
+    previous: Option<DeployRow>,
+    now: Timestamp,
+) -> Result<DeployRow, VerificationError> {
     supersede_older(ctx, tx, &row.deploy, now).await?;
     // Asked after the older one has ended: it may be the newest clean one itself.
     let clean = deploys::get_newest_clean(tx, &row.deploy.environment).await?;
     row.clean_baseline_id = clean.and_then(|clean| clean.deploy.baseline_id);
     if let Some(previous) = &previous {
         let previous = deploys::get_deploy(tx, &previous.deploy.id).await?;
-        row.both_baselines = previous.as_ref().is_some_and(|p| is_damaged(&p.verdict));
+        row.both_baselines = previous.as_ref().is_some_and(|p| !is_vouched_for(p, now));
         if let Some(closed) = previous.filter(|p| matches!(p.deploy.state, DeployState::Closed { .. })) {
             close_incidents(ctx, tx, closed, &row.deploy, now).await?;
         }
@@ -75,7 +86,7 @@ async fn finish_in(ctx: &Context, tx: &mut Tx, mut row: DeployRow) -> Result<Dep
     row.deploy.state = DeployState::Verifying;
     row.deploy.finished_at = Some(now);
     row.deploy.plan.opened_at = now;
-    let checks = deploys::get_check_set(tx, &row.check_set).await?;
+    let checks = ctx.check_sets.get(tx, &row.check_set).await?;
     let states = checks.iter().map(|check| CheckState::new(&check.policy, &row.deploy.plan)).collect();
     let watched = Watched { checks, states };
     row.verdict = fold(&row.deploy, &watched.assessed(), &TargetHealth::default(), now);
@@ -129,10 +140,15 @@ async fn choose_baseline(
     Ok(())
 }
 
-/// Whether comparing with what a deploy left behind alone would launder its damage.
-fn is_damaged(verdict: &Verdict) -> bool {
-    matches!(verdict.state, VerdictState::Failed | VerdictState::Inconclusive)
-        || matches!(verdict.provisional, Some(Provisional::AtRisk | Provisional::Unobservable))
+/// Whether what a deploy left behind may be compared with alone: it was clean, or a person said that it is
+/// good. Else its damage would be laundered by the next baseline.
+fn is_vouched_for(row: &DeployRow, now: Timestamp) -> bool {
+    let by_hand = row.decided.as_ref().filter(|decided| decided.is_active(now));
+    match by_hand.map(|decided| decided.verdict) {
+        Some(OverrideVerdict::Passed) => true,
+        Some(OverrideVerdict::Failed) => false,
+        None => row.verdict.clean,
+    }
 }
 
 async fn supersede_older(
@@ -161,7 +177,7 @@ async fn end(
     how: &End,
     now: Timestamp,
 ) -> Result<DeployRow, VerificationError> {
-    let watched = Watched::load(tx, &row).await?;
+    let watched = Watched::load(ctx, tx, &row).await?;
     row.verdict = fold(&row.deploy, &watched.assessed(), &row.target_health, now);
     row.verdict_at = now;
     let (signals, announced) = at_end(&row.deploy, &row.verdict, &row.announced, how, now);
@@ -256,6 +272,28 @@ pub async fn decide_by_hand(
     answers::changed(ctx, &mut tx, &row.deploy).await?;
     tx.commit().await.map_err(StoreError::from)?;
     (row.verdict_at, row.decided) = (decided.at, Some(decided));
+    Ok(row)
+}
+
+/// Takes a person's decision back, so that the computed verdict counts again. What was decided stays in the
+/// audit log.
+pub async fn withdraw_decision(
+    ctx: &Context,
+    id: &DeployId,
+    actor: &str,
+) -> Result<DeployRow, VerificationError> {
+    let mut row = super::get(ctx, id).await?;
+    let Some(decided) = row.decided.take() else {
+        return Err(VerificationError::NotDecided(row.deploy.label()));
+    };
+    let now = truncate(ctx.now());
+    let mut tx = ctx.db.begin().await?;
+    deploys::clear_override(&mut tx, id, now).await?;
+    let detail = serde_json::to_value(&decided).unwrap_or_default();
+    record(ctx, &mut tx, actor, "deploy.override.withdraw", id, detail).await?;
+    answers::changed(ctx, &mut tx, &row.deploy).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    row.verdict_at = now;
     Ok(row)
 }
 

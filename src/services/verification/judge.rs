@@ -14,7 +14,8 @@ pub struct Baselines {
     pub last_clean: Option<Baseline>,
     /// The deploy before was not clean, so every comparison is made with both.
     pub force_both: bool,
-    pub opened_at: Timestamp,
+    /// When the release went out: a baseline must be older, and not much older.
+    pub deployed_at: Timestamp,
     pub max_age_seconds: u32,
 }
 
@@ -22,7 +23,7 @@ impl Baselines {
     /// The outcome of a measurement: the worse one where both baselines are asked for.
     pub fn judge(&self, check: &CheckPolicy, measurement: &Measurement, slot: SlotFacts) -> Observation {
         let pre_deploy =
-            || for_check(self.pre_deploy.as_ref(), &check.key, self.opened_at, self.max_age_seconds);
+            || for_check(self.pre_deploy.as_ref(), &check.key, self.deployed_at, self.max_age_seconds);
         // A clean reference does not age: it is what the data looked like when all was well.
         let last_clean = || match self.last_clean.as_ref().and_then(|b| b.measurements.get(&check.key)) {
             Some(found) if found.definition_hash == check.definition_hash => BaselineFor::Usable(found),

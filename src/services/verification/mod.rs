@@ -2,13 +2,20 @@
 
 mod finish;
 mod judge;
+mod mute;
+mod reverify;
 mod start;
 mod tick;
 
-use crate::domain::check::Check;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::attribution::{self, Span, Suspect};
+use crate::domain::check::{Check, CheckKey};
 use crate::domain::check_state::CheckState;
 use crate::domain::clock::Timestamp;
 use crate::domain::deploy::{Deploy, DeployKind, DeployState, OverrideError};
+use crate::domain::explain;
 use crate::domain::ids::DeployId;
 use crate::domain::verdict::{Assessed, Verdict, VerdictState};
 use crate::services::Context;
@@ -16,7 +23,9 @@ use crate::services::targets::TargetsError;
 use crate::settings::Settings;
 use crate::store::{StoreError, deploys::DeployRow};
 
-pub use finish::{cancel, decide_by_hand, finish, finish_version};
+pub use finish::{cancel, decide_by_hand, finish, finish_version, withdraw_decision};
+pub use mute::{Muting, mute};
+pub use reverify::{Again, reverify};
 pub use start::{Started, start};
 pub use tick::run_due;
 
@@ -64,6 +73,10 @@ pub enum VerificationError {
     NotFound(DeployId),
     #[error("{0}")]
     State(String),
+    #[error("nobody has decided about deploy {0}, so there is nothing to withdraw")]
+    NotDecided(String),
+    #[error("deploy {label} has no check `{key}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    NoCheck { label: String, key: String, nearest: Option<String> },
     #[error(transparent)]
     Override(#[from] OverrideError),
     #[error(transparent)]
@@ -86,14 +99,14 @@ pub fn environment(settings: &Settings, given: Option<&str>) -> Result<String, V
 
 /// Checks and their states side by side, in the order of the check set.
 struct Watched {
-    checks: Vec<Check>,
+    checks: Arc<[Arc<Check>]>,
     states: Vec<CheckState>,
 }
 
 impl Watched {
-    async fn load(c: &mut sqlx::AnyConnection, row: &DeployRow) -> Result<Self, StoreError> {
-        use crate::store::{deploys, observations};
-        let checks = deploys::get_check_set(c, &row.check_set).await?;
+    async fn load(ctx: &Context, c: &mut sqlx::AnyConnection, row: &DeployRow) -> Result<Self, StoreError> {
+        use crate::store::observations;
+        let checks = ctx.check_sets.get(c, &row.check_set).await?;
         let mut known: std::collections::HashMap<_, _> = observations::list_states(c, &row.deploy.id)
             .await?
             .into_iter()
@@ -130,6 +143,35 @@ impl Watched {
 pub async fn get(ctx: &Context, id: &DeployId) -> Result<DeployRow, VerificationError> {
     let found = crate::store::deploys::get_deploy(&mut *ctx.db.reader().await?, id).await?;
     found.ok_or_else(|| VerificationError::NotFound(id.clone()))
+}
+
+/// How far back a breach may come from.
+const SUSPECTS_LOOKED_AT: i64 = 20;
+
+/// Which releases each failing check of a deploy may come from, by the check's key.
+pub async fn suspects(
+    c: &mut sqlx::AnyConnection,
+    row: &DeployRow,
+) -> Result<BTreeMap<CheckKey, Vec<Suspect>>, StoreError> {
+    let failing: Vec<(CheckKey, Timestamp)> = explain::failing(&row.verdict)
+        .into_iter()
+        .filter_map(|check| Some((check.key.clone(), check.first_failed_at?)))
+        .collect();
+    let Some(latest) = failing.iter().map(|(_, at)| *at).max() else { return Ok(BTreeMap::new()) };
+    let rows = crate::store::deploys::list_started_by(c, &row.deploy.environment, latest, SUSPECTS_LOOKED_AT);
+    let spans: Vec<Span> = rows.await?.iter().map(|row| span(&row.deploy)).collect();
+    Ok(failing.into_iter().map(|(key, at)| (key, attribution::suspects(at, &spans))).collect())
+}
+
+/// The time for which a release answers: from its start, since that is when its migration began, to the planned
+/// end of its window.
+fn span(deploy: &Deploy) -> Span {
+    Span {
+        id: deploy.id.clone(),
+        label: deploy.label(),
+        started_at: deploy.released_at.unwrap_or(deploy.started_at),
+        until: deploy.plan.ends_at(),
+    }
 }
 
 fn is_over(state: &DeployState) -> bool {

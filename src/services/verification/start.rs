@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::{Announcement, Attempt, VerificationError, environment};
+use super::{Announcement, Attempt, VerificationError, environment, mute};
 use crate::domain::announce::Announced;
 use crate::domain::baseline::{Baseline, BaselineSource};
 use crate::domain::cadence::{Plan, jitter_ms};
@@ -88,8 +88,9 @@ pub(super) async fn announce_in(
         Some(known) => known.deploy.attempt + 1,
         None => 1,
     };
-    let row = new_row(ctx, announcement, environment, attempt, checks)?;
-    deploys::put_check_set(tx, &row.check_set, checks).await?;
+    let checks = mute::carried_over(tx, newest.as_ref(), checks, ctx.now()).await?;
+    let row = new_row(ctx, announcement, environment, attempt, &checks)?;
+    deploys::put_check_set(tx, &row.check_set, &checks).await?;
     if !deploys::insert_deploy(tx, &row).await? {
         return Err(VerificationError::State(
             "the same deploy is being announced elsewhere; try again".into(),
@@ -112,7 +113,7 @@ fn is_same(known: &DeployRow, newest: Option<&DeployRow>, attempt: Attempt) -> b
     }
 }
 
-fn new_row(
+pub(super) fn new_row(
     ctx: &Context,
     announcement: &Announcement,
     environment: &str,
@@ -139,6 +140,8 @@ fn new_row(
         baseline_id: None,
         baseline_at: None,
         finished_at: None,
+        released_at: None,
+        reverifies: None,
         plan: Plan {
             opened_at: now,
             smoke_seconds,
@@ -171,7 +174,7 @@ fn new_row(
     })
 }
 
-fn digest(checks: &[Check]) -> String {
+pub(super) fn digest(checks: &[Check]) -> String {
     let text = serde_json::to_vec(checks).expect("checks have text keys and finite numbers");
     hex::encode(Sha256::digest(text))
 }

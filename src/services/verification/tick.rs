@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::FuturesUnordered;
 
 use super::judge::Baselines;
 use super::{VerificationError, Watched, finish};
@@ -32,36 +32,57 @@ use crate::target::{Params, Scan};
 /// A claim ends this long after its last renewal, so that another process takes over within half a minute.
 const LEASE: SignedDuration = SignedDuration::from_secs(20);
 const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// Deploys claimed at once, and scanned at the same time.
-const CLAIM: i64 = 16;
-const PARALLEL: usize = 8;
-/// One activation ends after this many claims, so that it never holds up a stop for long.
-const ROUNDS: u32 = 64;
+/// While scans are under way, others that have come due meanwhile are looked for this often: one target that
+/// is slow holds up nobody but itself.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// One activation claims no more after this long, so that its report is not years old.
+const CLAIM_FOR: Duration = Duration::from_secs(300);
 /// Everything is read at least this often, whatever the write counters say.
 const READ_FULLY_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 /// Answers every slot that is due, of every deploy. The number of deploys served; a deploy whose store or
 /// target misbehaves does not hold up the others, and its claim simply runs out.
 pub async fn run_due(ctx: &Context) -> Result<u64, StoreError> {
-    let mut served = 0;
-    let mut problem = None;
-    for _ in 0..ROUNDS {
-        let mut tx = ctx.db.begin().await?;
-        let claimed = deploys::claim_due(&mut tx, ctx.db.engine(), ctx.now(), LEASE, CLAIM).await?;
-        tx.commit().await?;
-        if claimed.is_empty() {
-            break;
-        }
-        let mut results = stream::iter(claimed).map(|row| serve(ctx, row)).buffer_unordered(PARALLEL);
-        while let Some(result) = results.next().await {
-            match result {
-                Ok(()) => served += 1,
-                Err(VerificationError::Store(error)) => problem = Some(error),
-                Err(error) => tracing::warn!(%error, "a due deploy could not be served"),
+    let parallel = usize::try_from(ctx.settings.scan.parallel).unwrap_or(1).max(1);
+    let began = tokio::time::Instant::now();
+    let (mut served, mut problem) = (0, None);
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        let free = parallel - under_way.len();
+        // Half of them at once, so that a busy fleet is not claimed one by one.
+        if (under_way.is_empty() || free * 2 >= parallel)
+            && problem.is_none()
+            && began.elapsed() < CLAIM_FOR
+            && !ctx.stopping.is_cancelled()
+        {
+            match claim(ctx, free).await {
+                Ok(claimed) => under_way.extend(claimed.into_iter().map(|row| serve(ctx, row))),
+                Err(error) => problem = Some(error),
             }
+        }
+        tokio::select! {
+            done = under_way.next() => match done {
+                None => break,
+                Some(Ok(())) => {
+                    served += 1;
+                    // A busy activation is long; the heartbeat hears that it gets on.
+                    ctx.progress.ended("verification", 1, false);
+                }
+                Some(Err(VerificationError::Store(error))) => problem = Some(error),
+                Some(Err(error)) => tracing::warn!(%error, "a due deploy could not be served"),
+            },
+            () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
     problem.map_or(Ok(served), Err)
+}
+
+async fn claim(ctx: &Context, limit: usize) -> Result<Vec<DeployRow>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(1);
+    let mut tx = ctx.db.begin().await?;
+    let claimed = deploys::claim_due(&mut tx, ctx.db.engine(), ctx.now(), LEASE, limit).await?;
+    tx.commit().await?;
+    Ok(claimed)
 }
 
 async fn serve(ctx: &Context, row: DeployRow) -> Result<(), VerificationError> {
@@ -126,7 +147,7 @@ struct Tick {
 async fn tick(ctx: &Context, row: DeployRow) -> Result<(), VerificationError> {
     let now = truncate(ctx.now());
     let mut c = ctx.db.reader().await?;
-    let watched = Watched::load(&mut c, &row).await?;
+    let watched = Watched::load(ctx, &mut c, &row).await?;
     let deploying = deploys::is_newer_deploying(&mut c, &row.deploy).await?;
     drop(c);
     let scan = row.scans + 1;
@@ -183,7 +204,10 @@ impl Tick {
     }
 
     /// Takes in an observation: the state moves, the row is kept.
-    fn take(&mut self, index: usize, observation: Observation) {
+    fn take(&mut self, index: usize, mut observation: Observation) {
+        if observation.outcome == Outcome::Pass {
+            observation.statement = None;
+        }
         let policy = &self.watched.checks[index].policy;
         let state = &mut self.watched.states[index];
         state.observe(policy, &self.row.deploy.plan, &observation);
@@ -210,10 +234,10 @@ impl Tick {
         let reading = self.reading(due);
         let probe = Probe {
             environment: deploy.environment.clone(),
-            checks: due.iter().map(|s| Arc::new(self.watched.checks[s.index].clone())).collect(),
+            checks: due.iter().map(|s| Arc::clone(&self.watched.checks[s.index])).collect(),
             params: Params {
                 environment: deploy.environment.clone(),
-                deployed_at: deploy.finished_at,
+                deployed_at: deploy.deployed_at(),
                 baseline_at: deploy.baseline_at,
                 now: None,
             },
@@ -223,7 +247,7 @@ impl Tick {
         let result = ctx.prober.scan(probe).await;
         let outcome = result.as_ref().err().map_or("ok", |e| e.error.code.as_str());
         ctx.metrics.scan(&deploy.environment, outcome, began.elapsed());
-        let finished_at = deploy.finished_at;
+        let finished_at = deploy.deployed_at();
         let row = self.scan_row(ctx, due, &result);
         let mut measured: BTreeMap<_, _> = match result {
             Ok(scan) => scan.measurements.into_iter().map(|m| (m.key.clone(), Ok(m))).collect(),
@@ -231,7 +255,8 @@ impl Tick {
         };
         let mut measurements = Vec::new();
         for sample in due {
-            let policy = self.watched.checks[sample.index].policy.clone();
+            let check = Arc::clone(&self.watched.checks[sample.index]);
+            let policy = &check.policy;
             let measurement = match measured.remove(&policy.key) {
                 Some(Ok(measurement)) => measurement,
                 Some(Err(error)) => failed(&policy.key, &policy.definition_hash, error),
@@ -243,7 +268,7 @@ impl Tick {
                 confirm: sample.confirm,
                 finished_at,
             };
-            let observation = baselines.judge(&policy, &measurement, slot);
+            let observation = baselines.judge(policy, &measurement, slot);
             self.take(sample.index, observation);
             measurements.push(measurement);
         }
@@ -264,7 +289,7 @@ impl Tick {
             pre_deploy,
             last_clean,
             force_both: self.row.both_baselines,
-            opened_at: self.row.deploy.plan.opened_at,
+            deployed_at: self.row.deploy.deployed_at().unwrap_or(self.row.deploy.plan.opened_at),
             max_age_seconds: ctx.settings.verification.baseline_max_age_seconds,
         })
     }

@@ -113,6 +113,8 @@ pub struct Scan {
     pub lock_timeout_millis: u32,
     /// Connections that one scan may use.
     pub connections: u32,
+    /// Targets that one process scans at the same time.
+    pub parallel: u32,
     /// Believe validated foreign keys instead of reading the tables, as `trust: foreign_keys` does for one check.
     pub trust_foreign_keys: bool,
     /// Refuses a query whose planned cost is higher; no limit where absent.

@@ -61,6 +61,7 @@ pub fn check(key: &str, what: What) -> Check {
             runbook: None,
             tags: Vec::new(),
             wording: Default::default(),
+            mutes: Vec::new(),
         },
         measure: Measure::of(what),
     }
