@@ -4,6 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+/// What can be added, dropped or changed: the first word of each fact.
+pub const OBJECTS: [&str; 13] = [
+    "table",
+    "view",
+    "column",
+    "index",
+    "constraint",
+    "policy",
+    "trigger",
+    "function",
+    "grant",
+    "enum",
+    "sequence",
+    "owner",
+    "publication",
+];
+
 /// A schema as flat facts, made by `target` and kept with the baseline.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
@@ -12,7 +29,8 @@ pub struct Fingerprint {
     pub allow: BTreeSet<String>,
     /// Object → definition. The object's first word is its kind: `table users`, `column users.email`,
     /// `index idx_agents_status`, `constraint users.users_pkey`, `policy agents.Users can read`,
-    /// `trigger users.t`, `function deduct_credits(uuid, integer)`, `grant users authenticated`, `enum tier`.
+    /// `trigger users.t`, `function deduct_credits(uuid, integer)`, `grant users authenticated`, `enum tier`,
+    /// `owner users`, `sequence users_id_seq`, `publication supabase_realtime.users`.
     pub objects: BTreeMap<String, String>,
 }
 
@@ -43,7 +61,8 @@ impl Fingerprint {
         let Some((_, of)) = name.split_once(' ') else { return false };
         self.objects.keys().filter(|key| !before.objects.contains_key(*key)).any(|key| {
             key.strip_prefix("table ").is_some_and(|table| {
-                of.strip_prefix(table).is_some_and(|rest| rest.starts_with('.') || rest.starts_with(' '))
+                of.strip_prefix(table)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with(' '))
             })
         })
     }

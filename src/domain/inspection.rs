@@ -17,6 +17,11 @@ pub struct Inspection {
     pub has_auth: bool,
     /// There is a `supabase_migrations.schema_migrations` table.
     pub has_migrations: bool,
+    /// Functions that belong to no extension, as the kind `functions` writes them:
+    /// `deduct_credits(uuid, integer) -> boolean security definer`.
+    pub functions: Vec<String>,
+    /// Some column is numbered by a sequence.
+    pub has_sequences: bool,
     /// By name.
     pub tables: Vec<TableFacts>,
 }
@@ -44,12 +49,15 @@ pub struct TableFacts {
     /// The names of all validated constraints: keys, unique, checks and foreign keys.
     #[serde(default)]
     pub constraints: Vec<String>,
-    /// The names of the valid unique indexes that belong to no constraint.
+    /// The validated CHECKs and foreign keys, as the server prints them.
     #[serde(default)]
-    pub unique_indexes: Vec<String>,
+    pub definitions: Vec<ConstraintFacts>,
+    /// The names of the valid indexes that belong to no constraint.
+    #[serde(default)]
+    pub indexes: Vec<String>,
     #[serde(default)]
     pub policies: Vec<PolicyFacts>,
-    /// The names of the enabled triggers that people made.
+    /// The enabled triggers that people made, as `trigger -> function`.
     #[serde(default)]
     pub triggers: Vec<String>,
 }
@@ -61,6 +69,9 @@ pub struct ColumnFacts {
     #[serde(rename = "type")]
     pub type_name: String,
     pub not_null: bool,
+    /// Its default as the server prints it; none for a generated column.
+    #[serde(default)]
+    pub default: Option<String>,
     /// `None` where the table was never analysed or the role may not see it.
     pub stats: Option<ColumnStats>,
 }
@@ -78,8 +89,16 @@ pub struct ColumnStats {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ConstraintFacts {
+    pub name: String,
+    pub definition: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct PolicyFacts {
     pub name: String,
+    #[serde(default)]
+    pub restrictive: bool,
     /// select, insert, update, delete or all.
     pub command: String,
     /// `public` for everybody.
@@ -94,6 +113,9 @@ pub struct ForeignKeyFacts {
     pub columns: Vec<String>,
     /// `None` where the other table is in another schema.
     pub to_table: Option<String>,
+    /// It is the key of Supabase's `auth.users`.
+    #[serde(default)]
+    pub to_auth_users: bool,
 }
 
 impl TableFacts {

@@ -187,6 +187,9 @@ pub enum Catalog {
         /// table → policy → what it must be.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         policies: Vec<(String, Vec<(String, PolicyExpectation)>)>,
+        /// No other policies than those of `require` and `policies`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        only: bool,
     },
     VisibleRows {
         table: TableName,
@@ -205,6 +208,14 @@ pub enum Catalog {
     ConstraintsValid {
         schema: String,
         require: Vec<String>,
+        /// constraint → its definition, as the server prints it.
+        definitions: Vec<(String, String)>,
+        /// Whether unvalidated foreign keys count.
+        foreign_keys: bool,
+    },
+    /// Sequences that give out values which are taken, or soon none.
+    Sequences {
+        schema: String,
     },
     /// `directory` is read by the caller (a CLI beside the repository) into `files`; else the list CI uploaded.
     MigrationsApplied {
@@ -240,6 +251,9 @@ pub struct PolicyExpectation {
     /// Its conditions, as the server prints them.
     pub using: Option<String>,
     pub with_check: Option<String>,
+    /// It narrows what the permissive ones let through.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restrictive: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -42,6 +42,10 @@ impl Wording {
                     _ => format!("{said} {} {verb}", if value == 1.0 { one } else { many }),
                 }
             }
+            Self::Valued { before, after } if after == "old" && value < 0.0 => {
+                let before = before.strip_suffix(" is").unwrap_or(before);
+                format!("{before} lies {} in the future", seconds(-value))
+            }
             Self::Valued { before, after } => {
                 let after = match (value == 1.0, after.as_str()) {
                     (true, "rows") => "row",
@@ -159,6 +163,10 @@ mod tests {
         assert_eq!(
             age.say(12_000.0, Unit::Seconds, None),
             "the newest received_at of webhook_events is 3 h 20 min old"
+        );
+        assert_eq!(
+            age.say(-7_200.0, Unit::Seconds, None),
+            "the newest received_at of webhook_events lies 2 h in the future"
         );
     }
 }

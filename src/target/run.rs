@@ -10,7 +10,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::measure::{Catalog, Query, RowAggregate, Server, What};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured, Measurement, Unit as ValueUnit};
 
-use crate::domain::wording::{number, seconds};
+use crate::domain::wording::number;
 
 use super::plan::rows::{RowSql, Shape};
 use super::plan::sql::Dialect;
@@ -193,13 +193,8 @@ impl Work<'_> {
             value = value.map(|newest| age(newest, self.as_of));
         }
         let mut measured = Measured { value, unit: compiled.unit, tested, ..Measured::default() };
-        if matches!(compiled.shape, Shape::Newest { .. })
-            && let Some(ahead) = value.map(|age| -age).filter(|ahead| *ahead > CLOCKS_DIFFER)
-        {
-            let by = seconds(ahead);
-            measured
-                .notes
-                .push(format!("the newest lies {by} in the future and hides how old the others are"));
+        if matches!(compiled.shape, Shape::Newest { .. }) && value.is_some_and(|age| -age > CLOCKS_DIFFER) {
+            measured.notes.push("it hides how old the others are".to_owned());
         }
         if let What::Rows { aggregate: RowAggregate::Backfill { .. }, .. } = &self.check(index).measure.what {
             measured.detail = progress(value, tested);

@@ -208,7 +208,7 @@ const DEFECTS: &[(&str, &str, &[&str], &str)] = &[
         "rights that were taken away",
         "REVOKE SELECT ON agents FROM authenticated",
         &["agentzero.grants"],
-        "authenticated may no longer read agents",
+        "authenticated may no longer SELECT agents",
     ),
     (
         "a webhook that is booked twice",
@@ -216,6 +216,103 @@ const DEFECTS: &[(&str, &str, &[&str], &str)] = &[
          FROM webhook_events WHERE id = 1",
         &["agentzero.webhooks_once"],
         "is booked 2 times",
+    ),
+    (
+        "a policy more",
+        "CREATE POLICY active ON agents FOR SELECT TO anon USING (status = 'active')",
+        &["agentzero.rls"],
+        "policy \"active\" on agents is none of those that the suite names: SELECT to anon USING",
+    ),
+    (
+        "a policy that narrows where it should open",
+        "DROP POLICY \"Users can read their org's agents\" ON agents; CREATE POLICY \"Users can read their org's \
+         agents\" ON agents AS RESTRICTIVE FOR SELECT TO authenticated USING (organisation_id IN (SELECT \
+         organisation_id FROM users WHERE id = auth.uid()))",
+        &["agentzero.rls"],
+        "is restrictive, not permissive",
+    ),
+    (
+        "a constraint that lets more in",
+        "ALTER TABLE subscriptions DROP CONSTRAINT subscriptions_tier_check; ALTER TABLE subscriptions \
+         ADD CONSTRAINT subscriptions_tier_check CHECK (tier IN ('pro', 'founding', 'trial', 'gold'))",
+        &["agentzero.constraints"],
+        "'gold'::text]))), not CHECK",
+    ),
+    (
+        "a foreign key that was not validated",
+        "ALTER TABLE users DROP CONSTRAINT users_organisation_id_fkey; ALTER TABLE users ADD CONSTRAINT \
+         users_organisation_id_fkey FOREIGN KEY (organisation_id) REFERENCES organisations NOT VALID",
+        &["agentzero.foreign_keys"],
+        "has not been validated",
+    ),
+    (
+        "a trigger that calls something else",
+        "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+         DROP TRIGGER users_create_credits ON users; CREATE TRIGGER users_create_credits AFTER INSERT ON users \
+         FOR EACH ROW EXECUTE FUNCTION nothing()",
+        &["agentzero.triggers"],
+        "calls nothing, not create_user_credits",
+    ),
+    (
+        "a trigger that fires in replication only",
+        "ALTER TABLE users ENABLE REPLICA TRIGGER users_create_credits",
+        &["agentzero.triggers"],
+        "fires in replication only",
+    ),
+    (
+        "a function that lost its rights",
+        "ALTER FUNCTION deduct_credits SECURITY INVOKER",
+        &["agentzero.functions"],
+        "is SECURITY INVOKER, not SECURITY DEFINER",
+    ),
+    (
+        "a function that shows every user",
+        "CREATE FUNCTION everybody() RETURNS SETOF users LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM users'",
+        &["agentzero.definer_functions"],
+        "function everybody() is SECURITY DEFINER",
+    ),
+    (
+        "a column for everybody",
+        "GRANT SELECT (email) ON users TO anon",
+        &["agentzero.grants"],
+        "anon may SELECT users.email",
+    ),
+    (
+        "the product's server without its rights",
+        "REVOKE SELECT ON user_credits FROM service_role",
+        &["agentzero.grants"],
+        "service_role may no longer SELECT user_credits",
+    ),
+    (
+        "a slug of two organisations",
+        "UPDATE organisations SET slug = 'org-1' WHERE slug = 'org-2'",
+        &["organisations.unique.slug"],
+        "repeats the slug of another",
+    ),
+    (
+        "two subscriptions of one person",
+        "INSERT INTO subscriptions SELECT 1000, user_id, 'ls_again', tier, status, renews_at, created_at \
+         FROM subscriptions WHERE id = 3",
+        &["agentzero.one_subscription"],
+        "a user has 2 active subscriptions",
+    ),
+    (
+        "chunks that were imported twice",
+        "INSERT INTO document_chunks SELECT id + 100000, document_id, position, content, embedding FROM document_chunks",
+        &["document_chunks.unique.document_id_position"],
+        "repeat the document_id and position of another",
+    ),
+    (
+        "credits that were given twice",
+        "INSERT INTO credit_ledger SELECT id + 100000, user_id, delta, reason, created_at FROM credit_ledger WHERE id = 19",
+        &["credit_ledger.one_signup"],
+        "repeats the user_id of another",
+    ),
+    (
+        "webhooks that end in errors",
+        "UPDATE webhook_events SET error = 'no such user' WHERE id < 20",
+        &["agentzero.webhook_errors"],
+        "at most 1 is allowed",
     ),
     (
         "a dropped foreign key",

@@ -64,6 +64,35 @@ async fn the_drafted_suite_holds_and_catches_what_breaks() {
             "public.row_level_security",
         ),
         (
+            "a policy more",
+            "CREATE POLICY everyone ON agents FOR SELECT TO anon USING (status = 'active')",
+            "public.row_level_security",
+        ),
+        ("a dropped index", "DROP INDEX messages_conversation_id_idx", "public.indexes"),
+        (
+            "a CHECK that lets more in",
+            "ALTER TABLE subscriptions DROP CONSTRAINT subscriptions_tier_check; ALTER TABLE subscriptions \
+             ADD CONSTRAINT subscriptions_tier_check CHECK (tier IN ('pro', 'founding', 'trial', 'gold'))",
+            "public.constraints",
+        ),
+        (
+            "a foreign key that deletes along",
+            "ALTER TABLE users DROP CONSTRAINT users_organisation_id_fkey; ALTER TABLE users ADD CONSTRAINT \
+             users_organisation_id_fkey FOREIGN KEY (organisation_id) REFERENCES organisations ON DELETE CASCADE",
+            "public.constraints",
+        ),
+        (
+            "a function without its rights",
+            "ALTER FUNCTION deduct_credits SECURITY INVOKER",
+            "public.functions",
+        ),
+        ("a lost default", "ALTER TABLE agents ALTER status DROP DEFAULT", "public.columns.agents"),
+        (
+            "a trigger that fires in replication only",
+            "ALTER TABLE users ENABLE REPLICA TRIGGER users_create_credits",
+            "public.triggers",
+        ),
+        (
             "an unknown role",
             "UPDATE messages SET role = 'robot' WHERE id = 5",
             "messages.accepted_values.role",
@@ -92,7 +121,7 @@ async fn what_does_not_hold_now_is_a_comment_that_says_why() {
     assert!(
         yaml.contains("# - join_integrity: { columns: [id], to: user_credits(user_id), match: exactly_one }")
     );
-    assert!(yaml.contains("# - rls: { schema: public, policies: { agents: {"), "{yaml}");
+    assert!(yaml.contains("# - rls: { schema: public, only: true, policies: { agents: {"), "{yaml}");
     assert!(drafted.stderr.contains("2 more are in it as comments"), "{}", drafted.stderr);
     let folder = temp_dir();
     let path = folder.path().join("first.yaml");

@@ -123,24 +123,61 @@ async fn the_generic_suites_hold_and_see_what_is_open() {
         ("ALTER TABLE likes DISABLE ROW LEVEL SECURITY", 1, "public.rls", "off on likes"),
         (
             "ALTER VIEW order_totals RESET (security_invoker); GRANT SELECT ON order_totals TO anon",
-            0,
+            1,
             "supabase.open_views",
             "view order_totals shows anon all rows of Orders",
         ),
-        ("GRANT SELECT ON daily TO authenticated", 0, "supabase.open_views", "REVOKE SELECT ON it"),
+        ("GRANT SELECT ON daily TO authenticated", 1, "supabase.open_views", "REVOKE SELECT ON it"),
+        // Everybody; through a view of a view; and as the person who asks, from a view that does not.
+        (
+            "ALTER VIEW order_totals RESET (security_invoker); CREATE VIEW best AS SELECT * FROM order_totals; \
+             GRANT SELECT ON best TO public",
+            1,
+            "supabase.open_views",
+            "view best shows everybody all rows of Orders",
+        ),
+        (
+            "ALTER VIEW order_totals RESET (security_invoker); CREATE VIEW best WITH (security_invoker = on) AS \
+             SELECT * FROM order_totals; GRANT SELECT ON best TO authenticated",
+            1,
+            "supabase.open_views",
+            "ALTER VIEW what it reads SET",
+        ),
+        (
+            "DROP POLICY \"own orders\" ON \"Orders\"; CREATE POLICY p ON \"Orders\" AS RESTRICTIVE USING (state = 'new')",
+            1,
+            "public.rls",
+            "every policy on Orders is restrictive",
+        ),
+        ("ALTER TABLE likes OWNER TO authenticated", 1, "public.rls", "likes belongs to authenticated"),
+        (
+            "CREATE POLICY p ON likes USING (profile_id IS NOT NULL OR profile_id = auth.uid())",
+            1,
+            "public.rls",
+            "policy \"p\" on likes lets every row through",
+        ),
     ] {
         let (found, bad) = Bakery::broken(sql).await.check("embedded:supabase").await;
         let [only] = bad.as_slice() else { panic!("{sql}: {bad:?}") };
         assert_eq!(found, code, "{only}");
         assert!(only.starts_with(key) && only.contains(said), "{sql}: {only}");
     }
-    let (found, bad) = Bakery::broken(
-        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"Orders_profile\"'::regclass",
-    )
-    .await
-    .check("embedded:core")
-    .await;
-    assert!(found == 1 && bad.len() == 1 && bad[0].starts_with("public.indexes_valid"), "{bad:?}");
+    for (sql, key, said) in [
+        (
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"Orders_profile\"'::regclass",
+            "public.indexes_valid",
+            "Orders_profile",
+        ),
+        (
+            "ALTER SEQUENCE \"Orders_orderId_seq\" RESTART WITH 7",
+            "public.sequences",
+            "sequence Orders_orderId_seq is 594 behind Orders.orderId",
+        ),
+    ] {
+        let (found, bad) = Bakery::broken(sql).await.check("embedded:core").await;
+        let [only] = bad.as_slice() else { panic!("{sql}: {bad:?}") };
+        assert!(found == 1 && only.starts_with(key) && only.contains(said), "{sql}: {only}");
+    }
 }
 
 #[tokio::test]
@@ -164,6 +201,12 @@ async fn a_drafted_suite_holds_at_once_and_catches_what_comes_later() {
             "public.row_level_security",
         ),
         ("TRUNCATE item_notes", "item_notes.row_count"),
+        ("DROP INDEX events_kind_idx", "public.indexes"),
+        ("SELECT setval('\"Orders_orderId_seq\"', 1)", "public.sequences"),
+        (
+            "SET session_replication_role = replica; DELETE FROM profiles WHERE handle = 'p5'",
+            "auth.users.join_integrity.id.profiles",
+        ),
     ] {
         let (code, bad) = Bakery::broken(sql).await.check(&path).await;
         assert!(code == 1 && bad.len() == 1 && bad[0].starts_with(key), "{sql}: {bad:?}");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::inspection::{ColumnFacts, PolicyFacts, TableFacts};
+use crate::domain::inspection::{ColumnFacts, Inspection, PolicyFacts, TableFacts};
 
 use super::render::{inline, list, table_name};
 
@@ -16,7 +16,8 @@ pub struct Guard {
     pub reason: &'static str,
 }
 
-pub fn guards(schema: &str, tables: &[&TableFacts]) -> Vec<Guard> {
+pub fn guards(seen: &Inspection, tables: &[&TableFacts]) -> Vec<Guard> {
+    let schema = seen.schema.as_str();
     let mut guards = Vec::new();
     let constraints: Vec<String> = tables
         .iter()
@@ -25,28 +26,45 @@ pub fn guards(schema: &str, tables: &[&TableFacts]) -> Vec<Guard> {
     if !constraints.is_empty() {
         guards.push(Guard {
             kind: "constraints".into(),
-            yaml: required("constraints_valid", schema, &constraints),
-            title: "The constraints are there and validated".into(),
+            yaml: constraints_valid(schema, &constraints, tables),
+            title: "The constraints are there, the same and validated".into(),
             reason: "They prove what is not read; without one of them, anything could get in",
         });
     }
-    let indexes: Vec<String> = tables.iter().flat_map(|table| table.unique_indexes.clone()).collect();
+    let indexes: Vec<String> = tables.iter().flat_map(|table| table.indexes.clone()).collect();
     guards.push(Guard {
         kind: "indexes".into(),
         yaml: match indexes.is_empty() {
             true => format!("indexes_valid: {{ schema: {} }}", inline(schema)),
             false => required("indexes_valid", schema, &indexes),
         },
-        title: "Every index is valid, and those that keep rows unique are there".into(),
-        reason: "An invalid index is used by no query and keeps nothing unique",
+        title: "Every index is there and valid".into(),
+        reason: "Without its index a query reads the whole table, and an invalid one keeps nothing unique; take out \
+                 those that may go",
     });
     if tables.iter().any(|table| !table.triggers.is_empty()) {
         let wanted = by_table(tables, |table| &table.triggers);
         guards.push(Guard {
             kind: "triggers".into(),
             yaml: format!("triggers: {{ schema: {}, require: {wanted} }}", inline(schema)),
-            title: "The triggers are there and enabled".into(),
+            title: "The triggers are there, enabled and call the same function".into(),
             reason: "A disabled trigger does its work for no row, and says nothing",
+        });
+    }
+    if !seen.functions.is_empty() {
+        guards.push(Guard {
+            kind: "functions".into(),
+            yaml: required("functions", schema, &seen.functions),
+            title: "The functions are there, with their arguments and their rights".into(),
+            reason: "Clients and triggers call these; one that is no longer SECURITY DEFINER may no longer do its work",
+        });
+    }
+    if seen.has_sequences {
+        guards.push(Guard {
+            kind: "sequences".into(),
+            yaml: format!("sequences: {{ schema: {} }}", inline(schema)),
+            title: "Sequences can go on".into(),
+            reason: "After rows were copied in with their ids, the next INSERT gets a number that is taken",
         });
     }
     let mut used = BTreeSet::new();
@@ -80,7 +98,7 @@ pub fn rls(schema: &str, tables: &[&TableFacts]) -> String {
                     format!("{}: {{ {} }}", inline(&table.name), policies.join(", "))
                 })
                 .collect();
-            format!("rls: {{ schema: {schema}, policies: {{ {} }} }}", policies.join(", "))
+            format!("rls: {{ schema: {schema}, only: true, policies: {{ {} }} }}", policies.join(", "))
         }
         false => format!("rls: {{ schema: {schema} }}"),
     }
@@ -89,17 +107,46 @@ pub fn rls(schema: &str, tables: &[&TableFacts]) -> String {
 fn policy(policy: &PolicyFacts) -> String {
     let roles: Vec<&str> = policy.roles.iter().map(String::as_str).collect();
     let mut terms = vec![format!("for: {}", policy.command), format!("to: {}", list(&roles))];
+    if policy.restrictive {
+        terms.insert(0, "as: restrictive".to_owned());
+    }
     for (name, condition) in [("using", &policy.using), ("with_check", &policy.with_check)] {
         if let Some(condition) = condition {
-            // White space between words says nothing; inside of a literal it does.
-            let text = match condition.contains('\'') {
-                true => condition.clone(),
-                false => condition.split_whitespace().collect::<Vec<_>>().join(" "),
-            };
-            terms.push(format!("{name}: {}", inline(&text)));
+            terms.push(format!("{name}: {}", inline(&on_one_line(condition))));
         }
     }
     format!("{}: {{ {} }}", inline(&policy.name), terms.join(", "))
+}
+
+/// White space between words says nothing; inside of a literal it does.
+fn on_one_line(sql: &str) -> String {
+    match sql.contains('\'') {
+        true => sql.to_owned(),
+        false => sql.split_whitespace().collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// CHECKs and foreign keys say more than their names.
+fn constraints_valid(schema: &str, names: &[String], tables: &[&TableFacts]) -> String {
+    let definitions: Vec<String> = tables
+        .iter()
+        .flat_map(|table| table.definitions.iter().map(move |constraint| (table, constraint)))
+        .map(|(table, constraint)| {
+            let name = format!("{}.{}", table.name, constraint.name);
+            format!("{}: {}", inline(&name), inline(&on_one_line(&constraint.definition)))
+        })
+        .collect();
+    let described =
+        |name: &&str| !definitions.iter().any(|line| line.starts_with(&format!("{}: ", inline(name))));
+    let names: Vec<&str> = names.iter().map(String::as_str).filter(described).collect();
+    let mut terms = vec![format!("schema: {}", inline(schema))];
+    if !names.is_empty() {
+        terms.push(format!("require: {}", list(&names)));
+    }
+    if !definitions.is_empty() {
+        terms.push(format!("definitions: {{ {} }}", definitions.join(", ")));
+    }
+    format!("constraints_valid: {{ {} }}", terms.join(", "))
 }
 
 fn required(kind: &str, schema: &str, names: &[String]) -> String {
@@ -123,6 +170,9 @@ fn column(column: &ColumnFacts) -> String {
     let mut expected = vec![format!("type: {}", inline(&column.type_name))];
     if column.not_null {
         expected.push("nullable: false".into());
+    }
+    if let Some(default) = &column.default {
+        expected.push(format!("default: {}", inline(&on_one_line(default))));
     }
     format!("{}: {{ {} }}", inline(&column.name), expected.join(", "))
 }

@@ -33,6 +33,8 @@ pub struct Proposal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     Table(String),
+    /// A table of another schema, named in full.
+    Elsewhere(String),
     Schema,
 }
 

@@ -111,11 +111,14 @@ fn sections(lines: &mut Vec<String>, schema: &str, all: &[Entry<'_>]) {
         heading(lines, "", "tables:", &tables);
     }
     for of_one in tables.chunk_by(|a, b| a.proposal.place == b.proposal.place) {
-        if let Place::Table(name) = &of_one[0].proposal.place {
-            heading(lines, "  ", &format!("{}:", inline(&table_name(schema, name))), of_one);
-            items(lines, "    ", of_one);
-            lines.push(String::new());
-        }
+        let name = match &of_one[0].proposal.place {
+            Place::Table(name) => table_name(schema, name),
+            Place::Elsewhere(name) => name.clone(),
+            Place::Schema => continue,
+        };
+        heading(lines, "  ", &format!("{}:", inline(&name)), of_one);
+        items(lines, "    ", of_one);
+        lines.push(String::new());
     }
     if !catalog.is_empty() {
         heading(lines, "", "schema:", &catalog);

@@ -2,6 +2,7 @@
 
 use crate::domain::check::Severity;
 use crate::domain::clock::{SignedDuration, humane};
+use crate::domain::drift;
 use crate::domain::inspection::{ColumnFacts, Inspection, TableFacts};
 use crate::domain::wording::number;
 
@@ -33,6 +34,7 @@ pub fn propose(seen: &Inspection) -> Vec<Proposal> {
     }
     // With no table to read, the rest would be an answer to another question.
     if !readable.is_empty() {
+        proposals.extend(sign_ups(&seen.schema, &readable));
         proposals.extend(schema(seen));
     }
     proposals
@@ -249,6 +251,31 @@ impl Of<'_> {
     }
 }
 
+/// Tables whose key is that of Supabase's `auth.users`: a trigger gives everybody who signs up a row there.
+fn sign_ups(schema: &str, tables: &[TableFacts]) -> Vec<Proposal> {
+    let of_people = |table: &&TableFacts| {
+        let key = table.primary_key.as_slice();
+        key.len() == 1 && table.foreign_keys.iter().any(|to| to.to_auth_users && to.columns == key)
+    };
+    let propose = |table: &TableFacts| {
+        let to = reference(schema, &table.name, &table.primary_key[0])?;
+        let yaml = format!("join_integrity: {{ columns: [id], to: {}, match: exactly_one }}", inline(&to));
+        Some(Proposal {
+            place: Place::Elsewhere("auth.users".to_owned()),
+            body: Body::Other { yaml, key: None },
+            title: Some(format!("Everybody who signed up has a row in {}", table.name)),
+            severity: Severity::Critical,
+            fail: None,
+            reason: format!(
+                "The key of {} is that of auth.users, so that a trigger makes its row at sign-up; nothing tells when \
+                 it fails",
+                table.name
+            ),
+        })
+    };
+    tables.iter().filter(of_people).filter_map(propose).collect()
+}
+
 fn schema(seen: &Inspection) -> Vec<Proposal> {
     // Keys have letters and digits, schemas whatever they like.
     let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
@@ -272,9 +299,21 @@ fn schema(seen: &Inspection) -> Vec<Proposal> {
              to everybody who has the public key",
         ));
     }
-    for guard in guards::guards(&seen.schema, &readable(seen)) {
+    for guard in guards::guards(seen, &readable(seen)) {
         proposals.push(one(&guard.kind, guard.yaml, &guard.title, Severity::Critical, guard.reason));
     }
+    proposals.push(one(
+        "drift",
+        format!(
+            "drift: {{ schema: {}, allow: [{}] }}",
+            inline(&seen.schema),
+            drift::OBJECTS.map(|object| format!("add_{object}")).join(", ")
+        ),
+        "Nothing in the schema was dropped or changed",
+        Severity::Warning,
+        "What a deploy adds is expected; what it drops or changes is listed, so that somebody looks at it. It compares \
+         with the baseline",
+    ));
     if seen.has_migrations {
         proposals.push(one(
             "migrations",

@@ -15,7 +15,13 @@ fn column(text: &str) -> ColumnFacts {
     let (name, type_name) = text.trim_end_matches('!').split_once(' ').unwrap();
     let stats =
         ColumnStats { null_fraction: 0.0, distinct: -1.0, common: Vec::new(), oldest: None, newest: None };
-    ColumnFacts { name: name.to_owned(), type_name: type_name.to_owned(), not_null, stats: Some(stats) }
+    ColumnFacts {
+        name: name.to_owned(),
+        type_name: type_name.to_owned(),
+        not_null,
+        default: None,
+        stats: Some(stats),
+    }
 }
 
 /// A table of 1,000 rows, its first column the primary key.
@@ -34,7 +40,8 @@ fn table(name: &str, columns: &[&str]) -> TableFacts {
         checks: Vec::new(),
         foreign_keys: Vec::new(),
         constraints: Vec::new(),
-        unique_indexes: Vec::new(),
+        definitions: Vec::new(),
+        indexes: Vec::new(),
         policies: Vec::new(),
         triggers: Vec::new(),
         columns,
@@ -50,6 +57,8 @@ fn seen(tables: Vec<TableFacts>) -> Inspection {
         as_of: at("2026-05-01T12:00:00Z"),
         has_auth: false,
         has_migrations: false,
+        functions: Vec::new(),
+        has_sequences: false,
         tables,
     }
 }
@@ -63,7 +72,7 @@ fn keys(seen: &Inspection) -> Vec<String> {
 }
 
 fn is_guard(key: &str) -> bool {
-    ["constraints", "indexes", "triggers", "columns"]
+    ["constraints", "indexes", "triggers", "columns", "drift"]
         .iter()
         .any(|kind| key.starts_with(&format!("public.{kind}")))
 }
@@ -112,7 +121,11 @@ fn a_companion_must_have_its_row() {
     assert_eq!(changed(tables(), |_| ()), both);
     // A foreign key proves the one direction and says nothing of the other.
     let foreign = |tables: &mut Vec<TableFacts>| {
-        let key = ForeignKeyFacts { columns: vec!["user_id".to_owned()], to_table: Some("users".to_owned()) };
+        let key = ForeignKeyFacts {
+            columns: vec!["user_id".to_owned()],
+            to_table: Some("users".to_owned()),
+            to_auth_users: false,
+        };
         tables[0].foreign_keys.push(key);
     };
     assert_eq!(changed(tables(), foreign), both[1..]);
@@ -217,9 +230,10 @@ fn strange_names_load() {
 fn what_is_not_read_is_guarded() {
     let mut one = table("a b", &["id uuid!", "email text"]);
     one.constraints = vec!["a b_pkey".to_owned()];
-    one.unique_indexes = vec!["a b_email".to_owned()];
+    one.indexes = vec!["a b_email".to_owned()];
     one.triggers = vec!["on, made".to_owned()];
     one.policies = vec![PolicyFacts {
+        restrictive: false,
         name: "Own: rows".to_owned(),
         command: "select".to_owned(),
         roles: vec!["authenticated".to_owned()],
@@ -241,12 +255,13 @@ fn what_is_not_read_is_guarded() {
             "public.indexes",
             "public.triggers",
             "public.columns.a_b",
-            "public.columns.a_b_2"
+            "public.columns.a_b_2",
+            "public.drift"
         ]
     );
     assert!(
         yaml.contains(
-            "rls: { schema: public, policies: { a b: { \"Own: rows\": { for: select, to: [authenticated], using: \
+            "rls: { schema: public, only: true, policies: { a b: { \"Own: rows\": { for: select, to: [authenticated], using: \
              \"(id = auth.uid())\" } } } }"
         ),
         "{yaml}"

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -6,7 +8,7 @@ use crate::domain::measure::{Catalog, What};
 use crate::domain::measurement::Unit;
 use crate::domain::wording::Wording;
 
-/// Constraints that are not validated or missing
+/// Constraints that are not validated, missing, or others than they should be
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConstraintsValid {
@@ -16,6 +18,16 @@ pub struct ConstraintsValid {
     /// Constraints that must exist
     #[serde(default)]
     require: Vec<String>,
+    /// What constraints must be, as the server prints them: SELECT pg_get_constraintdef(oid) FROM pg_constraint
+    #[serde(default)]
+    definitions: BTreeMap<String, String>,
+    /// Whether foreign keys that are not validated count; `foreign_keys` looks at them too
+    #[serde(default = "yes")]
+    foreign_keys: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Kind for ConstraintsValid {
@@ -31,12 +43,16 @@ impl Kind for ConstraintsValid {
         let wording = Wording::counted(
             &format!("constraint of {}", self.schema),
             &format!("constraints of {}", self.schema),
-            "is not validated or missing",
-            "are not validated or missing",
+            "is not as it should be",
+            "are not as they should be",
         );
-        let require = self.require;
         let subject = self.schema.clone();
-        let what = What::Catalog(Catalog::ConstraintsValid { schema: self.schema, require });
+        let what = What::Catalog(Catalog::ConstraintsValid {
+            schema: self.schema,
+            require: self.require,
+            definitions: self.definitions.into_iter().collect(),
+            foreign_keys: self.foreign_keys,
+        });
         vec![Draft { suffix: String::new(), subject, what, wording }]
     }
 }

@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Draft, Kind, Natural, Scope, Section, public};
+use crate::domain::drift::OBJECTS;
 use crate::domain::measure::{Catalog, What};
 use crate::domain::measurement::Unit;
 use crate::domain::threshold::{Bound, Threshold};
@@ -21,8 +22,6 @@ pub struct Drift {
 }
 
 const VERBS: [&str; 3] = ["add", "drop", "change"];
-const OBJECTS: [&str; 9] =
-    ["table", "column", "index", "constraint", "policy", "trigger", "function", "grant", "enum"];
 
 impl Kind for Drift {
     const NAME: &'static str = "drift";

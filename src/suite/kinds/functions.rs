@@ -6,14 +6,15 @@ use crate::domain::measure::{Catalog, What};
 use crate::domain::measurement::Unit;
 use crate::domain::wording::Wording;
 
-/// Functions that the product calls and that are missing
+/// Functions that the product calls and that are missing or others than they should be
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Functions {
     /// The schema that is looked at
     #[serde(default = "public")]
     schema: String,
-    /// Functions that must exist: `deduct_credits`, or with their types: `deduct_credits(uuid, integer)`
+    /// Functions that must exist: `deduct_credits`, or with all that matters of them:
+    /// `deduct_credits(uuid, integer) -> boolean security definer`
     require: Vec<String>,
 }
 
@@ -33,8 +34,8 @@ impl Kind for Functions {
         let wording = Wording::counted(
             &format!("required function of {}", self.schema),
             &format!("required functions of {}", self.schema),
-            "is missing",
-            "are missing",
+            "is not as it should be",
+            "are not as they should be",
         );
         let require = self.require;
         let subject = self.schema.clone();

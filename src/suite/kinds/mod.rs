@@ -25,6 +25,7 @@ mod reconcile;
 mod rls;
 mod row_count;
 mod row_rule;
+mod sequences;
 mod triggers;
 mod unique;
 mod value;
@@ -224,6 +225,7 @@ pub static KINDS: &[KindEntry] = &[
     KindEntry::of::<indexes_valid::IndexesValid>(),
     KindEntry::of::<constraints_valid::ConstraintsValid>(),
     KindEntry::of::<foreign_keys::ForeignKeys>(),
+    KindEntry::of::<sequences::Sequences>(),
     KindEntry::of::<rls::Rls>(),
     KindEntry::of::<visible_rows::VisibleRows>(),
     KindEntry::of::<functions::Functions>(),

@@ -28,11 +28,17 @@ pub struct Rls {
     /// What policies must be, by table and name: `for`, `to`, `using`, `with_check`
     #[serde(default)]
     policies: BTreeMap<String, BTreeMap<String, Policy>>,
+    /// No policies but those that `require`, `policies` and `allow` name, and those for roles that see all rows anyway
+    #[serde(default)]
+    only: bool,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Policy {
+    /// Whether it opens the table (permissive) or narrows what others open (restrictive)
+    #[serde(default, rename = "as")]
+    combines: Combines,
     /// The command: select, insert, update, delete or all
     #[serde(rename = "for")]
     command: Option<Command>,
@@ -42,6 +48,14 @@ struct Policy {
     using: Option<String>,
     /// The condition on new rows as the server prints it
     with_check: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Combines {
+    #[default]
+    Permissive,
+    Restrictive,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -68,6 +82,7 @@ impl Policy {
             roles: self.to.map(|roles| roles.texts()),
             using: self.using,
             with_check: self.with_check,
+            restrictive: self.combines == Combines::Restrictive,
         }
     }
 }
@@ -90,6 +105,7 @@ impl Kind for Rls {
             what: What::Catalog(Catalog::Rls {
                 schema: self.schema,
                 tables: self.tables,
+                only: self.only,
                 allow: self.allow,
                 require: self.require.into_iter().map(|(table, names)| (table, names.texts())).collect(),
                 policies: self

@@ -14,7 +14,7 @@ pub struct Triggers {
     /// The schema that is looked at
     #[serde(default = "public")]
     schema: String,
-    /// The triggers that each table must have
+    /// The triggers that each table must have, by name or as `trigger -> function`
     require: NamesByTable,
 }
 
@@ -34,8 +34,8 @@ impl Kind for Triggers {
         let wording = Wording::counted(
             &format!("required trigger of {}", self.schema),
             &format!("required triggers of {}", self.schema),
-            "is missing or disabled",
-            "are missing or disabled",
+            "is not as it should be",
+            "are not as they should be",
         );
         let require = self.require.into_iter().map(|(table, names)| (table, names.texts())).collect();
         let subject = self.schema.clone();

@@ -16,6 +16,14 @@ SELECT json_build_object(
   'database', current_database(),
   'found', EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1),
   'has_auth', EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'auth'),
+  'functions', coalesce((SELECT json_agg(p.proname || '(' || oidvectortypes(p.proargtypes) || ')'
+        || coalesce(' -> ' || pg_get_function_result(p.oid), '') || CASE WHEN p.prosecdef THEN ' security definer' ELSE '' END
+        ORDER BY p.proname, p.oid)
+     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+     WHERE n.nspname = $1 AND p.prokind IN ('f', 'p') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+        WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')), '[]'),
+  'has_sequences', EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
+     ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'S'),
   'has_migrations', EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
      ON n.oid = c.relnamespace WHERE n.nspname = 'supabase_migrations' AND c.relname = 'schema_migrations'))::text";
 
@@ -31,6 +39,8 @@ SELECT json_build_object(
      WHEN row_security_active(c.oid) THEN 'does not see all its rows' END,
   'columns', coalesce((SELECT json_agg(json_build_object('name', a.attname,
         'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
+        'default', (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d
+           WHERE d.adrelid = c.oid AND d.adnum = a.attnum AND a.attgenerated = ''),
         'stats', (SELECT json_build_object('null_fraction', s.null_frac::float8, 'distinct', s.n_distinct::float8,
             'common', CASE WHEN s.n_distinct BETWEEN 1 AND 12 AND a.atttypid IN ('text'::regtype, 'varchar'::regtype)
                THEN coalesce(to_json(s.most_common_vals::text::text[]), '[]') ELSE '[]' END,
@@ -61,11 +71,15 @@ SELECT json_build_object(
       WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated), '[]'),
   'constraints', coalesce((SELECT json_agg(k.conname ORDER BY k.conname) FROM pg_catalog.pg_constraint k
       WHERE k.conrelid = c.oid AND k.convalidated AND k.contype IN ('p', 'u', 'c', 'f', 'x')), '[]'),
-  'unique_indexes', coalesce((SELECT json_agg(ic.relname ORDER BY ic.relname)
+  'definitions', coalesce((SELECT json_agg(json_build_object('name', k.conname, 'definition', pg_get_constraintdef(k.oid))
+        ORDER BY k.conname) FROM pg_catalog.pg_constraint k
+      WHERE k.conrelid = c.oid AND k.convalidated AND k.contype IN ('c', 'f')), '[]'),
+  'indexes', coalesce((SELECT json_agg(ic.relname ORDER BY ic.relname)
       FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
-      WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indislive
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid)), '[]'),
-  'policies', coalesce((SELECT json_agg(json_build_object('name', p.polname,
+      WHERE i.indrelid = c.oid AND i.indisvalid AND i.indislive
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
+          WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))), '[]'),
+  'policies', coalesce((SELECT json_agg(json_build_object('name', p.polname, 'restrictive', NOT p.polpermissive,
         'command', CASE p.polcmd WHEN 'r' THEN 'select' WHEN 'a' THEN 'insert' WHEN 'w' THEN 'update'
            WHEN 'd' THEN 'delete' ELSE 'all' END,
         'roles', (SELECT json_agg(coalesce(o.rolname, 'public') ORDER BY o.rolname)
@@ -73,13 +87,16 @@ SELECT json_build_object(
         'using', pg_get_expr(p.polqual, p.polrelid),
         'with_check', pg_get_expr(p.polwithcheck, p.polrelid)) ORDER BY p.polname) FROM pg_catalog.pg_policy p
       WHERE p.polrelid = c.oid), '[]'),
-  'triggers', coalesce((SELECT json_agg(g.tgname ORDER BY g.tgname) FROM pg_catalog.pg_trigger g
-      WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D'), '[]'),
+  'triggers', coalesce((SELECT json_agg(g.tgname || ' -> ' || f.proname ORDER BY g.tgname)
+      FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid
+      WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')), '[]'),
   'foreign_keys', coalesce((SELECT json_agg(json_build_object(
         'columns', (SELECT json_agg(a.attname) FROM pg_catalog.pg_attribute a
              WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)),
         'to_table', (SELECT f.relname FROM pg_catalog.pg_class f
-             WHERE f.oid = k.confrelid AND f.relnamespace = c.relnamespace)) ORDER BY k.conname)
+             WHERE f.oid = k.confrelid AND f.relnamespace = c.relnamespace),
+        'to_auth_users', EXISTS (SELECT FROM pg_catalog.pg_class f JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
+             WHERE f.oid = k.confrelid AND fn.nspname = 'auth' AND f.relname = 'users')) ORDER BY k.conname)
       FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.convalidated), '[]')
 )::text
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -95,6 +112,8 @@ struct Place {
     found: bool,
     has_auth: bool,
     has_migrations: bool,
+    functions: Vec<String>,
+    has_sequences: bool,
 }
 
 /// Reads the catalog of one schema, and no table.
@@ -126,6 +145,8 @@ pub async fn inspect(options: &TargetOptions, schema: &str) -> Result<Inspection
         as_of: facts.now,
         has_auth: place.has_auth,
         has_migrations: place.has_migrations,
+        functions: place.functions,
+        has_sequences: place.has_sequences,
         tables,
     })
 }

@@ -100,7 +100,9 @@ pub async fn measure(
             Ok(Measured::of_problems(&absent(conn, "index", require).await?))
         }
         Catalog::Triggers { require, .. } => {
-            let names: Vec<String> = require.iter().flat_map(|(_, names)| names).cloned().collect();
+            // What a trigger calls stands in its own body here.
+            let name = |wanted: &String| wanted.split("->").next().unwrap_or(wanted).trim().to_owned();
+            let names: Vec<String> = require.iter().flat_map(|(_, names)| names).map(name).collect();
             Ok(Measured::of_problems(&absent(conn, "trigger", &names).await?))
         }
         other => Err(refused(why_not(other).unwrap_or("this version does not know how"))),
@@ -122,6 +124,7 @@ fn why_not(catalog: &Catalog) -> Option<&'static str> {
         Catalog::Rls { .. } | Catalog::VisibleRows { .. } => {
             Some("SQLite has no row-level security and no roles")
         }
+        Catalog::Sequences { .. } => Some("SQLite has no sequences"),
         Catalog::Functions { .. } => Some("SQLite keeps no functions in the database"),
         Catalog::ConstraintsValid { .. } | Catalog::ForeignKeys { .. } => {
             Some("SQLite does not know whether a constraint has been validated")

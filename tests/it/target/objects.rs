@@ -15,6 +15,7 @@ fn rls(allow: &[&str]) -> Check {
     catalog(
         "rls",
         Catalog::Rls {
+            only: false,
             schema: "public".into(),
             tables: vec![],
             allow: strings(allow),
@@ -42,6 +43,8 @@ fn required(names: &[&str]) -> Vec<Check> {
         catalog(
             "constraints",
             Catalog::ConstraintsValid {
+                definitions: Vec::new(),
+                foreign_keys: true,
                 schema: "public".into(),
                 require: strings(&["subscriptions_tier_check"]),
             },

@@ -81,6 +81,7 @@ async fn nothing_is_written_and_errors_say_what_is_wrong() {
         check(
             "rls",
             What::Catalog(Catalog::Rls {
+                only: false,
                 schema: "public".into(),
                 tables: vec![],
                 allow: vec![],

@@ -1,9 +1,12 @@
 //! `indexes_valid`, `constraints_valid` and `foreign_keys`: what should enforce something does.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use crate::domain::measurement::Measured;
 
+use super::policy_terms::terms;
 use super::{Ask, ObjectError};
 
 #[derive(Deserialize)]
@@ -73,18 +76,32 @@ pub async fn constraints(
     ask: &mut Ask<'_>,
     schema: &str,
     require: &[String],
+    definitions: &[(String, String)],
+    foreign_keys: bool,
 ) -> Result<Measured, ObjectError> {
     ask.need_schema(schema).await?;
     let found: Vec<Constraint> = ask.rows(CONSTRAINTS, &[schema]).await?;
     let mut problems: Vec<String> = found
         .iter()
-        .filter(|k| !k.validated)
+        .filter(|k| !k.validated && (foreign_keys || !k.definition.starts_with("FOREIGN KEY")))
         .map(|k| format!("constraint {} on {} has not been validated: {}", k.name, k.table, k.definition))
         .collect();
-    let dotted: Vec<String> = found.iter().map(|k| format!("{}.{}", k.table, k.name)).collect();
-    let names: Vec<&str> =
-        found.iter().map(|k| k.name.as_str()).chain(dotted.iter().map(String::as_str)).collect();
-    missing("constraint", require, &names, &mut problems);
+    let is_named = |k: &Constraint, name: &str| k.name == name || format!("{}.{}", k.table, k.name) == name;
+    for name in require.iter().chain(definitions.iter().map(|(name, _)| name)).collect::<BTreeSet<_>>() {
+        if !found.iter().any(|k| is_named(k, name)) {
+            problems.push(format!("constraint {name} does not exist"));
+        }
+    }
+    for (name, wanted) in definitions {
+        let mut same = found.iter().filter(|k| is_named(k, name)).peekable();
+        let fits = |k: &Constraint| terms(k.definition.trim_end_matches(" NOT VALID")) == terms(wanted);
+        if let Some(other) = same.peek().copied()
+            && !same.any(fits)
+        {
+            let (name, table, is) = (&other.name, &other.table, &other.definition);
+            problems.push(format!("constraint {name} on {table} is {is}, not {wanted}"));
+        }
+    }
     Ok(Measured::of_problems(&problems))
 }
 

@@ -7,7 +7,9 @@ mod keys;
 mod migrations;
 mod policies;
 mod policy_terms;
+mod policy_truth;
 mod routines;
+mod sequences;
 mod server;
 mod visible;
 
@@ -56,8 +58,8 @@ pub async fn measure(
 ) -> Result<Measured, ObjectError> {
     let mut ask = Ask { session, timeout };
     match catalog {
-        Catalog::Rls { schema, tables, allow, require, policies } => {
-            let wanted = policies::Wanted { tables, allow, require, policies };
+        Catalog::Rls { schema, tables, allow, require, policies, only } => {
+            let wanted = policies::Wanted { tables, allow, require, policies, only: *only };
             policies::rls(&mut ask, schema, wanted).await
         }
         Catalog::VisibleRows { table, role, claims, filter } => {
@@ -65,7 +67,10 @@ pub async fn measure(
         }
         Catalog::Columns { .. } => unreachable!("answered with the look at all tables"),
         Catalog::IndexesValid { schema, require } => keys::indexes(&mut ask, schema, require).await,
-        Catalog::ConstraintsValid { schema, require } => keys::constraints(&mut ask, schema, require).await,
+        Catalog::ConstraintsValid { schema, require, definitions, foreign_keys } => {
+            keys::constraints(&mut ask, schema, require, definitions, *foreign_keys).await
+        }
+        Catalog::Sequences { schema } => sequences::sequences(&mut ask, schema).await,
         Catalog::ForeignKeys { schema, require } => keys::foreign(&mut ask, schema, require).await,
         Catalog::MigrationsApplied { table, files, .. } => {
             migrations::applied(&mut ask, table, files.as_deref()).await

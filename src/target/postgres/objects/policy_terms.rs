@@ -11,13 +11,11 @@ use super::policies::Policy;
 /// One phrase for each difference, to follow the policy's name.
 pub fn differences(found: &Policy, expected: &PolicyExpectation) -> Vec<String> {
     let mut differences = Vec::new();
-    let command = match found.command.as_str() {
-        "r" => "SELECT",
-        "a" => "INSERT",
-        "w" => "UPDATE",
-        "d" => "DELETE",
-        _ => "ALL",
-    };
+    let command = command(found);
+    let kind = |restrictive| if restrictive { "restrictive" } else { "permissive" };
+    if found.permissive == expected.restrictive {
+        differences.push(format!("is {}, not {}", kind(!found.permissive), kind(expected.restrictive)));
+    }
     if let Some(wanted) = &expected.command
         && wanted != command
     {
@@ -47,13 +45,33 @@ pub fn differences(found: &Policy, expected: &PolicyExpectation) -> Vec<String> 
     differences
 }
 
+/// `SELECT to anon USING (true)`.
+pub fn summary(found: &Policy) -> String {
+    let conditions = [("USING", &found.using), ("WITH CHECK", &found.check)];
+    let said: Vec<String> = conditions
+        .iter()
+        .filter_map(|(clause, condition)| Some(format!(" {clause} {}", spaced(condition.as_deref()?))))
+        .collect();
+    format!("{} to {}{}", command(found), found.roles.join(", "), said.concat())
+}
+
+fn command(found: &Policy) -> &'static str {
+    match found.command.as_str() {
+        "r" => "SELECT",
+        "a" => "INSERT",
+        "w" => "UPDATE",
+        "d" => "DELETE",
+        _ => "ALL",
+    }
+}
+
 fn spaced(expression: &str) -> String {
     expression.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The words of an expression without white space and without parentheses around all of it. Those inside
 /// decide what is meant, so they count.
-fn terms(expression: &str) -> Vec<String> {
+pub fn terms(expression: &str) -> Vec<String> {
     let mut terms: Vec<String> = tokens(expression, Dialect::Postgres)
         .into_iter()
         .filter_map(|token| match token {

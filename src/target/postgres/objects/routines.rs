@@ -1,4 +1,4 @@
-//! `functions` and `triggers`: the code that lives in the database is there and switched on.
+//! `functions` and `triggers`: the code that lives in the database is there, the right one, and switched on.
 
 use serde::Deserialize;
 
@@ -10,32 +10,86 @@ use super::{Ask, ObjectError};
 struct Function {
     name: String,
     arguments: String,
+    /// None for a procedure.
+    returns: Option<String>,
+    definer: bool,
 }
 
 const FUNCTIONS: &str = "
-SELECT json_build_object('name', p.proname, 'arguments', oidvectortypes(p.proargtypes))::text
+SELECT json_build_object('name', p.proname, 'arguments', oidvectortypes(p.proargtypes),
+  'returns', pg_get_function_result(p.oid), 'definer', p.prosecdef)::text
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $1 ORDER BY 1";
 
-/// A required function is a name, or a name with the types of its arguments.
+/// What a suite says of one function: `name`, `name(types)`, `name(types) -> type security definer`.
+struct WantedFunction<'a> {
+    name: &'a str,
+    /// The name with the types, where they are given.
+    signature: Option<&'a str>,
+    returns: Option<&'a str>,
+    definer: Option<bool>,
+}
+
+impl<'a> WantedFunction<'a> {
+    fn parse(text: &'a str) -> Self {
+        let mut definer = None;
+        let mut rest = text.trim();
+        for (words, is) in [("security definer", true), ("security invoker", false)] {
+            if let Some((before, end)) = rest.split_at_checked(rest.len().saturating_sub(words.len()))
+                && end.eq_ignore_ascii_case(words)
+            {
+                (rest, definer) = (before.trim_end(), Some(is));
+            }
+        }
+        let (signature, returns) = match rest.split_once("->") {
+            Some((signature, returns)) => (signature.trim(), Some(returns.trim())),
+            None => (rest, None),
+        };
+        Self {
+            name: signature.split('(').next().unwrap_or(signature).trim(),
+            signature: signature.contains('(').then_some(signature),
+            returns: returns.filter(|text| !text.is_empty()),
+            definer,
+        }
+    }
+
+    /// What is wrong, if anything.
+    fn problem(&self, found: &[Function]) -> Option<String> {
+        let compact = |text: &str| text.split_whitespace().collect::<String>().to_lowercase();
+        let signature = |f: &Function| format!("{}({})", f.name, f.arguments);
+        let same: Vec<&Function> = found.iter().filter(|f| f.name == self.name).collect();
+        let fits =
+            |f: &&&Function| self.signature.is_none_or(|wanted| compact(&signature(f)) == compact(wanted));
+        let called = self.signature.unwrap_or(self.name);
+        let candidates: Vec<&&Function> = same.iter().filter(fits).collect();
+        if candidates.is_empty() {
+            let others: Vec<String> = same.iter().map(|f| signature(f)).collect();
+            return Some(match others.is_empty() {
+                true => format!("function {called} does not exist"),
+                false => format!("function {called} does not exist, but {} does", others.join(", ")),
+            });
+        }
+        let differs = |f: &Function| {
+            let returns = f.returns.as_deref().unwrap_or("nothing");
+            if let Some(wanted) = self.returns
+                && compact(wanted) != compact(returns)
+            {
+                return Some(format!("function {called} returns {returns}, not {wanted}"));
+            }
+            let security = |definer| if definer { "SECURITY DEFINER" } else { "SECURITY INVOKER" };
+            self.definer.filter(|wanted| *wanted != f.definer).map(|wanted| {
+                format!("function {called} is {}, not {}", security(f.definer), security(wanted))
+            })
+        };
+        let differences: Vec<Option<String>> = candidates.iter().map(|f| differs(f)).collect();
+        if differences.iter().any(Option::is_none) { None } else { differences.into_iter().flatten().next() }
+    }
+}
+
 pub async fn functions(ask: &mut Ask<'_>, schema: &str, require: &[String]) -> Result<Measured, ObjectError> {
     ask.need_schema(schema).await?;
     let found: Vec<Function> = ask.rows(FUNCTIONS, &[schema]).await?;
-    let compact = |text: &str| text.split_whitespace().collect::<String>().to_lowercase();
-    let mut problems = Vec::new();
-    for wanted in require {
-        let name = wanted.split('(').next().unwrap_or(wanted).trim();
-        let same: Vec<&Function> = found.iter().filter(|f| f.name == name).collect();
-        let signature = |f: &Function| format!("{}({})", f.name, f.arguments);
-        let fits = |f: &&&Function| !wanted.contains('(') || compact(&signature(f)) == compact(wanted);
-        match (same.is_empty(), same.iter().find(fits)) {
-            (_, Some(_)) => {}
-            (true, None) => problems.push(format!("function {wanted} does not exist")),
-            (false, None) => {
-                let others: Vec<String> = same.iter().map(|f| signature(f)).collect();
-                problems.push(format!("function {wanted} does not exist, but {} does", others.join(", ")));
-            }
-        }
-    }
+    let problems: Vec<String> =
+        require.iter().filter_map(|wanted| WantedFunction::parse(wanted).problem(&found)).collect();
     Ok(Measured::of_problems(&problems))
 }
 
@@ -43,14 +97,18 @@ pub async fn functions(ask: &mut Ask<'_>, schema: &str, require: &[String]) -> R
 struct Trigger {
     name: String,
     table: String,
-    enabled: bool,
+    /// O and A fire, R only in replication, D not at all.
+    fires: String,
+    function: String,
 }
 
 const TRIGGERS: &str = "
-SELECT json_build_object('name', t.tgname, 'table', c.relname, 'enabled', t.tgenabled <> 'D')::text
+SELECT json_build_object('name', t.tgname, 'table', c.relname, 'fires', t.tgenabled, 'function', p.proname)::text
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_proc p ON p.oid = t.tgfoid
 WHERE n.nspname = $1 AND NOT t.tgisinternal ORDER BY 1";
 
+/// A required trigger is a name, or `name -> function`.
 pub async fn triggers(
     ask: &mut Ask<'_>,
     schema: &str,
@@ -60,15 +118,55 @@ pub async fn triggers(
     let found: Vec<Trigger> = ask.rows(TRIGGERS, &[schema]).await?;
     let mut problems: Vec<String> = found
         .iter()
-        .filter(|t| !t.enabled)
-        .map(|t| format!("trigger {} on {} is disabled", t.name, t.table))
+        .filter_map(|t| match t.fires.as_str() {
+            "D" => Some(format!("trigger {} on {} is disabled", t.name, t.table)),
+            "R" => Some(format!("trigger {} on {} fires in replication only", t.name, t.table)),
+            _ => None,
+        })
         .collect();
-    for (table, names) in require {
-        for name in names {
-            if !found.iter().any(|t| t.table == *table && t.name == *name) {
-                problems.push(format!("trigger {name} on {table} does not exist"));
+    for (table, wanted) in require {
+        for wanted in wanted {
+            let (name, function) = match wanted.split_once("->") {
+                Some((name, function)) => (name.trim(), Some(function.trim().trim_end_matches("()"))),
+                None => (wanted.as_str(), None),
+            };
+            match found.iter().find(|t| t.table == *table && t.name == name) {
+                None => problems.push(format!("trigger {name} on {table} does not exist")),
+                Some(t) => {
+                    if let Some(function) = function.filter(|function| *function != t.function) {
+                        problems
+                            .push(format!("trigger {name} on {table} calls {}, not {function}", t.function));
+                    }
+                }
             }
         }
     }
     Ok(Measured::of_problems(&problems))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_held_against_all_that_is_said_of_it() {
+        let found = [Function {
+            name: "deduct".into(),
+            arguments: "uuid, integer".into(),
+            returns: Some("boolean".into()),
+            definer: true,
+        }];
+        for (wanted, problem) in [
+            ("deduct", None),
+            ("deduct(uuid,integer)", None),
+            ("deduct(uuid, integer) -> boolean SECURITY DEFINER", None),
+            ("deduct security definer", None),
+            ("refund", Some("function refund does not exist")),
+            ("deduct(text)", Some("function deduct(text) does not exist, but deduct(uuid, integer) does")),
+            ("deduct -> void", Some("function deduct returns boolean, not void")),
+            ("deduct security invoker", Some("function deduct is SECURITY DEFINER, not SECURITY INVOKER")),
+        ] {
+            assert_eq!(WantedFunction::parse(wanted).problem(&found).as_deref(), problem, "{wanted}");
+        }
+    }
 }
