@@ -121,7 +121,12 @@ async fn what_does_not_hold_now_is_a_comment_that_says_why() {
     assert!(
         yaml.contains("# - join_integrity: { columns: [id], to: user_credits(user_id), match: exactly_one }")
     );
-    assert!(yaml.contains("# - rls: { schema: public, only: true, policies: { agents: {"), "{yaml}");
+    assert!(
+        yaml.contains(
+            "  # - rls:\n  #     schema: public\n  #     only: true\n  #     policies:\n  #       agents:\n"
+        ),
+        "{yaml}"
+    );
     assert!(drafted.stderr.contains("2 more are in it as comments"), "{}", drafted.stderr);
     let folder = temp_dir();
     let path = folder.path().join("first.yaml");

@@ -8,6 +8,7 @@ mod alerts;
 mod api_docs;
 mod channels;
 mod check_cli;
+mod check_defects;
 mod demo;
 mod deploy_folders;
 mod fleet;

@@ -19,42 +19,36 @@ pub struct Guard {
 pub fn guards(seen: &Inspection, tables: &[&TableFacts]) -> Vec<Guard> {
     let schema = seen.schema.as_str();
     let mut guards = Vec::new();
-    let constraints: Vec<String> = tables
-        .iter()
-        .flat_map(|table| table.constraints.iter().map(move |name| format!("{}.{name}", table.name)))
-        .collect();
-    if !constraints.is_empty() {
+    if tables.iter().any(|table| !table.constraints.is_empty()) {
         guards.push(Guard {
             kind: "constraints".into(),
-            yaml: constraints_valid(schema, &constraints, tables),
+            yaml: constraints_valid(schema, tables),
             title: "The constraints are there, the same and validated".into(),
             reason: "They prove what is not read; without one of them, anything could get in",
         });
     }
-    let indexes: Vec<String> = tables.iter().flat_map(|table| table.indexes.clone()).collect();
+    let indexes: Vec<String> =
+        tables.iter().flat_map(|table| &table.indexes).map(|name| inline(name)).collect();
     guards.push(Guard {
         kind: "indexes".into(),
-        yaml: match indexes.is_empty() {
-            true => format!("indexes_valid: {{ schema: {} }}", inline(schema)),
-            false => required("indexes_valid", schema, &indexes),
-        },
+        yaml: required("indexes_valid", schema, &indexes),
         title: "Every index is there and valid".into(),
         reason: "Without its index a query reads the whole table, and an invalid one keeps nothing unique; take out \
                  those that may go",
     });
     if tables.iter().any(|table| !table.triggers.is_empty()) {
-        let wanted = by_table(tables, |table| &table.triggers);
         guards.push(Guard {
             kind: "triggers".into(),
-            yaml: format!("triggers: {{ schema: {}, require: {wanted} }}", inline(schema)),
+            yaml: triggers(schema, tables),
             title: "The triggers are there, enabled and call the same function".into(),
             reason: "A disabled trigger does its work for no row, and says nothing",
         });
     }
-    if !seen.functions.is_empty() {
+    let functions: Vec<String> = seen.functions.iter().map(|text| inline(text)).collect();
+    if !functions.is_empty() {
         guards.push(Guard {
             kind: "functions".into(),
-            yaml: required("functions", schema, &seen.functions),
+            yaml: required("functions", schema, &functions),
             title: "The functions are there, with their arguments and their rights".into(),
             reason: "Clients and triggers call these; one that is no longer SECURITY DEFINER may no longer do its work",
         });
@@ -69,14 +63,9 @@ pub fn guards(seen: &Inspection, tables: &[&TableFacts]) -> Vec<Guard> {
     }
     let mut used = BTreeSet::new();
     for table in tables {
-        let columns: Vec<String> = table.columns.iter().map(column).collect();
         guards.push(Guard {
             kind: format!("columns.{}", key(&table.name, &mut used)),
-            yaml: format!(
-                "columns: {{ {}: {{ {} }} }}",
-                inline(&table_name(schema, &table.name)),
-                columns.join(", ")
-            ),
+            yaml: columns(schema, table),
             title: format!("The columns of {} are as they were", table.name),
             reason: "Your code reads and writes these; take out what it does not rely on",
         });
@@ -86,36 +75,32 @@ pub fn guards(seen: &Inspection, tables: &[&TableFacts]) -> Vec<Guard> {
 
 /// Row-level security with the policies that are there now, as they are now.
 pub fn rls(schema: &str, tables: &[&TableFacts]) -> String {
-    let schema = inline(schema);
-    match tables.iter().any(|table| !table.policies.is_empty()) {
-        true => {
-            let of = |table: &&&TableFacts| !table.policies.is_empty();
-            let policies: Vec<String> = tables
-                .iter()
-                .filter(of)
-                .map(|table| {
-                    let policies: Vec<String> = table.policies.iter().map(policy).collect();
-                    format!("{}: {{ {} }}", inline(&table.name), policies.join(", "))
-                })
-                .collect();
-            format!("rls: {{ schema: {schema}, only: true, policies: {{ {} }} }}", policies.join(", "))
-        }
-        false => format!("rls: {{ schema: {schema} }}"),
+    let mut lines = vec!["rls:".to_owned(), format!("  schema: {}", inline(schema))];
+    if tables.iter().any(|table| !table.policies.is_empty()) {
+        lines.push("  only: true".to_owned());
+        lines.push("  policies:".to_owned());
     }
+    for table in tables.iter().filter(|table| !table.policies.is_empty()) {
+        lines.push(format!("    {}:", inline(&table.name)));
+        lines.extend(table.policies.iter().flat_map(policy).map(|line| format!("      {line}")));
+    }
+    lines.join("\n")
 }
 
-fn policy(policy: &PolicyFacts) -> String {
+fn policy(policy: &PolicyFacts) -> Vec<String> {
     let roles: Vec<&str> = policy.roles.iter().map(String::as_str).collect();
-    let mut terms = vec![format!("for: {}", policy.command), format!("to: {}", list(&roles))];
+    let mut lines = vec![format!("{}:", inline(&policy.name))];
     if policy.restrictive {
-        terms.insert(0, "as: restrictive".to_owned());
+        lines.push("  as: restrictive".to_owned());
     }
+    lines.push(format!("  for: {}", policy.command));
+    lines.push(format!("  to: {}", list(&roles)));
     for (name, condition) in [("using", &policy.using), ("with_check", &policy.with_check)] {
         if let Some(condition) = condition {
-            terms.push(format!("{name}: {}", inline(&on_one_line(condition))));
+            lines.push(format!("  {name}: {}", inline(&on_one_line(condition))));
         }
     }
-    format!("{}: {{ {} }}", inline(&policy.name), terms.join(", "))
+    lines
 }
 
 /// White space between words says nothing; inside of a literal it does.
@@ -127,43 +112,49 @@ fn on_one_line(sql: &str) -> String {
 }
 
 /// CHECKs and foreign keys say more than their names.
-fn constraints_valid(schema: &str, names: &[String], tables: &[&TableFacts]) -> String {
-    let definitions: Vec<String> = tables
-        .iter()
-        .flat_map(|table| table.definitions.iter().map(move |constraint| (table, constraint)))
-        .map(|(table, constraint)| {
-            let name = format!("{}.{}", table.name, constraint.name);
-            format!("{}: {}", inline(&name), inline(&on_one_line(&constraint.definition)))
-        })
-        .collect();
-    let described =
-        |name: &&str| !definitions.iter().any(|line| line.starts_with(&format!("{}: ", inline(name))));
-    let names: Vec<&str> = names.iter().map(String::as_str).filter(described).collect();
-    let mut terms = vec![format!("schema: {}", inline(schema))];
-    if !names.is_empty() {
-        terms.push(format!("require: {}", list(&names)));
+fn constraints_valid(schema: &str, tables: &[&TableFacts]) -> String {
+    let of = |table: &TableFacts, name: &str| inline(&format!("{}.{name}", table.name));
+    let mut names = Vec::new();
+    let mut definitions = Vec::new();
+    for table in tables {
+        let described = |name: &String| table.definitions.iter().any(|known| known.name == *name);
+        names.extend(table.constraints.iter().filter(|name| !described(name)).map(|name| of(table, name)));
+        definitions.extend(table.definitions.iter().map(|constraint| {
+            format!("    {}: {}", of(table, &constraint.name), inline(&on_one_line(&constraint.definition)))
+        }));
     }
+    let mut lines = vec![required("constraints_valid", schema, &names)];
     if !definitions.is_empty() {
-        terms.push(format!("definitions: {{ {} }}", definitions.join(", ")));
+        lines.push("  definitions:".to_owned());
+        lines.extend(definitions);
     }
-    format!("constraints_valid: {{ {} }}", terms.join(", "))
+    lines.join("\n")
 }
 
+/// One name a line, so that a change of one is a change of one line.
 fn required(kind: &str, schema: &str, names: &[String]) -> String {
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    format!("{kind}: {{ schema: {}, require: {} }}", inline(schema), list(&names))
+    let mut lines = vec![format!("{kind}:"), format!("  schema: {}", inline(schema))];
+    if !names.is_empty() {
+        lines.push("  require:".to_owned());
+        lines.extend(names.iter().map(|name| format!("    - {name}")));
+    }
+    lines.join("\n")
 }
 
-fn by_table(tables: &[&TableFacts], pick: impl Fn(&TableFacts) -> &Vec<String>) -> String {
-    let lists: Vec<String> = tables
-        .iter()
-        .filter(|table| !pick(table).is_empty())
-        .map(|table| {
-            let names: Vec<&str> = pick(table).iter().map(String::as_str).collect();
-            format!("{}: {}", inline(&table.name), list(&names))
-        })
-        .collect();
-    format!("{{ {} }}", lists.join(", "))
+fn triggers(schema: &str, tables: &[&TableFacts]) -> String {
+    let mut lines =
+        vec!["triggers:".to_owned(), format!("  schema: {}", inline(schema)), "  require:".to_owned()];
+    for table in tables.iter().filter(|table| !table.triggers.is_empty()) {
+        let names: Vec<&str> = table.triggers.iter().map(String::as_str).collect();
+        lines.push(format!("    {}: {}", inline(&table.name), list(&names)));
+    }
+    lines.join("\n")
+}
+
+fn columns(schema: &str, table: &TableFacts) -> String {
+    let mut lines = vec!["columns:".to_owned(), format!("  {}:", inline(&table_name(schema, &table.name)))];
+    lines.extend(table.columns.iter().map(|of| format!("    {}", column(of))));
+    lines.join("\n")
 }
 
 fn column(column: &ColumnFacts) -> String {

@@ -160,7 +160,9 @@ fn items(lines: &mut Vec<String>, indent: &str, entries: &[&Entry<'_>]) {
                 "# "
             }
         };
-        lines.push(format!("{indent}{off}- {body}"));
+        for (at, line) in body.lines().enumerate() {
+            lines.push(format!("{indent}{off}{}{line}", if at == 0 { "- " } else { "  " }));
+        }
         let key = number.clone().or(own_key);
         let options = [
             ("key", key.map(|key| inline(&key))),

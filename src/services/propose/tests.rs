@@ -1,7 +1,7 @@
 use super::{Trial, propose, render};
 use crate::domain::clock::Timestamp;
 use crate::domain::inspection::{
-    ColumnFacts, ColumnStats, ForeignKeyFacts, Inspection, PolicyFacts, TableFacts,
+    ColumnFacts, ColumnStats, ConstraintFacts, ForeignKeyFacts, Inspection, PolicyFacts, TableFacts,
 };
 use crate::suite;
 
@@ -72,7 +72,7 @@ fn keys(seen: &Inspection) -> Vec<String> {
 }
 
 fn is_guard(key: &str) -> bool {
-    ["constraints", "indexes", "triggers", "columns", "drift"]
+    ["constraints", "indexes", "triggers", "functions", "columns", "drift"]
         .iter()
         .any(|kind| key.starts_with(&format!("public.{kind}")))
 }
@@ -231,7 +231,11 @@ fn what_is_not_read_is_guarded() {
     let mut one = table("a b", &["id uuid!", "email text"]);
     one.constraints = vec!["a b_pkey".to_owned()];
     one.indexes = vec!["a b_email".to_owned()];
-    one.triggers = vec!["on, made".to_owned()];
+    one.triggers = vec!["on, made -> f".to_owned()];
+    one.columns[1].default = Some("'x'::text".to_owned());
+    let check = ConstraintFacts { name: "a b_check".to_owned(), definition: "CHECK ((id > 0))".to_owned() };
+    one.constraints.push(check.name.clone());
+    one.definitions = vec![check];
     one.policies = vec![PolicyFacts {
         restrictive: false,
         name: "Own: rows".to_owned(),
@@ -243,6 +247,7 @@ fn what_is_not_read_is_guarded() {
     // Two tables whose names make one key.
     let mut seen = seen(vec![one, table("a_b", &["id uuid!"])]);
     seen.has_auth = true;
+    seen.functions = vec!["f() -> trigger".to_owned()];
     let proposals = propose(&seen);
     let yaml = render(&seen, &proposals, &vec![Trial::Holds; proposals.len()]);
     let suite = suite::parse("init", &yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
@@ -254,19 +259,22 @@ fn what_is_not_read_is_guarded() {
             "public.constraints",
             "public.indexes",
             "public.triggers",
+            "public.functions",
             "public.columns.a_b",
             "public.columns.a_b_2",
             "public.drift"
         ]
     );
-    assert!(
-        yaml.contains(
-            "rls: { schema: public, only: true, policies: { a b: { \"Own: rows\": { for: select, to: [authenticated], using: \
-             \"(id = auth.uid())\" } } } }"
-        ),
-        "{yaml}"
-    );
-    assert!(yaml.contains("id: { type: uuid, nullable: false }, email: { type: text }"), "{yaml}");
+    for part in [
+        "  - rls:\n      schema: public\n      only: true\n      policies:\n        a b:\n          \"Own: rows\":\n            \
+         for: select\n            to: [authenticated]\n            using: \"(id = auth.uid())\"\n",
+        "      a b:\n        id: { type: uuid, nullable: false }\n        email: { type: text, default: \"'x'::text\" }\n",
+        "      definitions:\n        a b.a b_check: \"CHECK ((id > 0))\"\n",
+        "      require:\n        a b: [\"on, made -> f\"]\n",
+        "  - functions:\n      schema: public\n      require:\n        - \"f() -> trigger\"\n",
+    ] {
+        assert!(yaml.contains(part), "{part}\n{yaml}");
+    }
 }
 
 #[test]
