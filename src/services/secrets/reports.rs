@@ -78,9 +78,10 @@ pub(crate) fn completed(
     let label =
         |version: Option<&SecretVersion>| version.map_or_else(|| "none".to_owned(), SecretVersion::label);
     let source = &rotation.slot.source;
-    let mut next_steps = vec![format!(
+    let mut next_steps = vec![
         "Remove the old value where it is still kept: LEMONSQUEEZY_WEBHOOK_SECRET_PREVIOUS here, and in the product's environment; a delivery signed with it is refused and pages from now on"
-    )];
+            .to_owned(),
+    ];
     if rotation.product.as_ref().is_some_and(|proof| proof.by == ProofKind::NotWatched) {
         next_steps.insert(
             0,
