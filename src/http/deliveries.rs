@@ -1,61 +1,36 @@
 //! The delivery log: what arrived, what was answered, and why. Bodies and addresses never leave by here.
 
 use actix_web::{HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use askama::Template;
+use serde::Deserialize;
 
+use super::dashboard::deliveries::{self as shown, DeliveryRow};
+use super::dashboard::secrets::deliveries as counted;
+use super::dashboard::view::{Badge, Fact};
+use super::dashboard::{Frame, pages};
 use super::{ApiError, Caller};
+use crate::api::length;
 use crate::api::problem::Code;
-use crate::domain::clock::Timestamp;
-use crate::domain::delivery::Delivery;
+use crate::domain::clock::{SignedDuration, Timestamp};
 use crate::domain::diagnosis::Class;
-use crate::domain::ids::{DeliveryId, EventId, SecretVersionId};
+use crate::domain::ids::DeliveryId;
 use crate::services::Context;
-use crate::services::webhooks::{self, PassingError};
-use crate::store::deliveries;
+use crate::services::webhooks::{self, PassingError, Search, SearchError};
+use crate::store::deliveries::{self, Outcome};
 use crate::store::relays::Selection;
-
-const MOST: u32 = 200;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Search {
-    source: Option<String>,
-    class: Option<String>,
-    event: Option<String>,
-    version: Option<String>,
-    event_id: Option<String>,
-    since: Option<Timestamp>,
-    /// The `next` of the page before.
-    before: Option<String>,
-    limit: Option<u32>,
-}
-
-#[derive(Debug, Serialize)]
-struct Page {
-    deliveries: Vec<Delivery>,
-    /// Give it as `before` to go on; absent on the last page.
-    next: Option<DeliveryId>,
-}
+use crate::store::secrets;
 
 /// `GET /api/v1/deliveries`: the newest first, at most 200 at once.
 pub async fn list(ctx: web::Data<Context>, search: web::Query<Search>) -> Result<HttpResponse, ApiError> {
-    let search = search.into_inner();
-    let limit = search.limit.unwrap_or(50).clamp(1, MOST);
-    let filter = deliveries::Filter {
-        source: search.source,
-        class: search.class,
-        event_name: search.event,
-        version: search.version.map(SecretVersionId::from_text),
-        event: search.event_id.map(EventId::from_text),
-        since: search.since,
-        before: search.before.map(DeliveryId::from_text),
-        limit: limit + 1,
-    };
-    let mut found = deliveries::list(&mut *ctx.db.reader().await?, &filter).await?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = if more { found.last().map(|delivery| delivery.id.clone()) } else { None };
-    Ok(HttpResponse::Ok().json(Page { deliveries: found, next }))
+    let page = webhooks::search(&ctx, search.into_inner()).await.map_err(answer)?;
+    Ok(HttpResponse::Ok().json(page))
+}
+
+pub(super) fn answer(error: SearchError) -> ApiError {
+    match error {
+        SearchError::Store(cause) => ApiError::from(cause),
+        other => ApiError::new(Code::InvalidRequest, other.to_string()),
+    }
 }
 
 /// `GET /api/v1/deliveries/{id}`: one delivery with its finding and what to do.
@@ -124,4 +99,140 @@ pub(super) fn unpassed(error: PassingError) -> ApiError {
         PassingError::Forward(_) => ApiError::new(Code::TargetUnavailable, text),
         PassingError::Keys(_) | PassingError::Secrets(_) => ApiError::new(Code::Internal, text),
     }
+}
+
+/// Lengths of time that the page offers.
+const LENGTHS: [&str; 4] = ["1h", "24h", "7d", "30d"];
+/// Deliveries of one page.
+const A_PAGE: u32 = 50;
+
+/// What the page's form asks for; an empty field asks for nothing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    source: String,
+    outcome: String,
+    class: String,
+    event: String,
+    event_id: String,
+    version: String,
+    since: String,
+    before: String,
+}
+
+#[derive(Template)]
+#[template(path = "http/dashboard/templates/deliveries.html")]
+struct DeliveriesPage {
+    frame: Frame,
+    summary: String,
+    asked: Asked,
+    sources: Vec<String>,
+    outcomes: Vec<&'static str>,
+    classes: Vec<&'static str>,
+    lengths: [&'static str; 4],
+    problem: Option<String>,
+    rows: Vec<DeliveryRow>,
+    next: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "http/dashboard/templates/delivery.html")]
+struct DeliveryPage {
+    frame: Frame,
+    id: String,
+    title: String,
+    badge: Badge,
+    finding: String,
+    facts: Vec<Fact>,
+    steps: Vec<String>,
+}
+
+/// `GET /deliveries`
+pub async fn page(
+    ctx: web::Data<Context>,
+    caller: Caller,
+    asked: web::Query<Asked>,
+) -> Result<HttpResponse, ApiError> {
+    let now = ctx.now();
+    let asked = asked.into_inner();
+    let some = |text: &String| Some(text.clone());
+    let since =
+        length::parse(&asked.since).ok().map(|seconds| now - SignedDuration::from_secs(seconds.into()));
+    let search = Search {
+        source: some(&asked.source),
+        outcome: some(&asked.outcome),
+        class: some(&asked.class),
+        event: some(&asked.event),
+        event_id: some(&asked.event_id),
+        version: some(&asked.version),
+        before: some(&asked.before),
+        since,
+        until: None,
+        limit: Some(A_PAGE),
+    };
+    let (found, next, problem) = match webhooks::search(&ctx, search).await {
+        Ok(page) => (page.deliveries, page.next, None),
+        Err(SearchError::Store(cause)) => return Err(ApiError::from(cause)),
+        Err(other) => (Vec::new(), None, Some(other.to_string())),
+    };
+    let versions = secrets::list(&mut *ctx.db.reader().await?).await?;
+    let mut sources: Vec<String> = ctx.settings.webhooks.sources.keys().cloned().collect();
+    sources.extend(versions.iter().map(|version| version.slot.source.clone()));
+    sources.sort();
+    sources.dedup();
+    let more = if next.is_some() { ", and older ones" } else { "" };
+    pages::render(&DeliveriesPage {
+        frame: Frame::new(&caller, "deliveries", now),
+        summary: format!("{}{more}", counted(found.len() as u64)),
+        sources,
+        outcomes: Outcome::ALL.map(Outcome::as_str).to_vec(),
+        classes: Class::ALL.map(Class::as_str).to_vec(),
+        lengths: LENGTHS,
+        problem,
+        rows: found.iter().map(|delivery| shown::row(delivery, &versions, now)).collect(),
+        next: next.map(|id| older(&asked, id.as_str())),
+        asked,
+    })
+}
+
+/// The address of the next page of the same search.
+fn older(asked: &Asked, before: &str) -> String {
+    let fields = [
+        ("source", asked.source.as_str()),
+        ("outcome", &asked.outcome),
+        ("class", &asked.class),
+        ("event", &asked.event),
+        ("event_id", &asked.event_id),
+        ("version", &asked.version),
+        ("since", &asked.since),
+        ("before", before),
+    ];
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(fields.into_iter().filter(|(_, value)| !value.is_empty()));
+    format!("/deliveries?{}", query.finish())
+}
+
+/// `GET /deliveries/{id}`
+pub async fn one(
+    ctx: web::Data<Context>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let now = ctx.now();
+    let id = DeliveryId::from_text(id.into_inner());
+    let mut reader = ctx.db.reader().await?;
+    let found = deliveries::get(&mut reader, &id).await?;
+    let found = found.ok_or_else(|| ApiError::new(Code::NotFound, "there is no such delivery"))?;
+    let versions = secrets::list(&mut reader).await?;
+    let class = Class::parse(&found.class).filter(|_| found.status != 200 && !found.late);
+    let scheme = ctx.settings.webhooks.scheme(&found.source);
+    pages::render(&DeliveryPage {
+        frame: Frame::new(&caller, "deliveries", now),
+        id: found.id.to_string(),
+        title: found.event_name.clone().unwrap_or_else(|| "unknown event".to_owned()),
+        badge: shown::badge(&found),
+        finding: shown::finding(&found),
+        facts: shown::facts(&found, &versions, now),
+        steps: class.map(|class| class.next_steps(&found.source, &scheme)).unwrap_or_default(),
+    })
 }

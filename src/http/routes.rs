@@ -44,6 +44,8 @@ pub fn table() -> Vec<Route> {
         route("GET", "/metrics", ReadOrLoopback, || web::get().to(metrics::metrics)),
         route("GET", "/", With(Scope::Read), || web::get().to(dashboard::pages::home)),
         route("GET", "/deploys/{id}", With(Scope::Read), || web::get().to(dashboard::pages::deploy)),
+        route("GET", "/deliveries", With(Scope::Read), || web::get().to(deliveries::page)),
+        route("GET", "/deliveries/{id}", With(Scope::Read), || web::get().to(deliveries::one)),
         route("GET", "/assets/{digest}/{name}", Public, || web::get().to(dashboard::assets::asset)),
         route("GET", "/sign-in", Public, || web::get().to(session::page)),
         route("POST", "/sign-in", Public, || web::post().to(session::sign_in)),

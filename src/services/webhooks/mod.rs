@@ -13,6 +13,7 @@ mod passing;
 mod probing;
 mod product;
 mod replaying;
+mod search;
 mod signals;
 mod upkeep;
 mod writer;
@@ -31,11 +32,13 @@ pub use late::verify_again;
 pub use passing::{PassingError, pass_on};
 pub use probing::probe;
 pub use replaying::{Replayed, replay, replay_all};
+pub use search::{Page, Search, SearchError, search};
 pub use upkeep::{forget, upkeep};
 
 use crate::domain::clock::{SignedDuration, Timestamp};
 use crate::domain::delivery::{Answer, Check, Received, read_event};
 use crate::domain::ids::DeliveryId;
+use crate::domain::secret::SecretVersion;
 use crate::domain::signature::scheme::{Events, Text};
 use crate::domain::signature::{self, HeaderProblem, Headers, Scheme};
 use crate::services::Context;
@@ -277,6 +280,21 @@ pub async fn body_of(ctx: &Context, id: &DeliveryId) -> Result<Option<Vec<u8>>, 
     let sealed = deliveries::get_body(&mut *ctx.db.reader().await?, id).await?;
     let Some((id, sealed)) = sealed else { return Ok(None) };
     Ok(Some(Keyring::new(&ctx.keys).unseal(id.as_str(), &sealed)?.to_vec()))
+}
+
+/// The value of a version of a source (`v3`, or a fingerprint), for signing a test; `None` where there is none or
+/// its value is gone.
+pub async fn secret_of(
+    ctx: &Context,
+    source: &str,
+    version: &str,
+) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, keys::KeysError> {
+    let keys = keys::KeySet::load(ctx, &Keyring::new(&ctx.keys)).await?;
+    let called = |v: &SecretVersion| {
+        v.slot.source == source && (v.fingerprint == version || format!("v{}", v.number) == version)
+    };
+    let found = keys.all().iter().find(|(v, _)| called(v));
+    Ok(found.map(|(_, key)| zeroize::Zeroizing::new(key.expose().to_vec())))
 }
 
 /// Whether the sender proved nothing: only then does it count against its address.
