@@ -1,15 +1,18 @@
 //! `deploywatch doctor`: every dependency, a line each, with what to do about it.
 
+mod lemonsqueezy;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 use tokio::net::TcpStream;
 
 use super::Output;
 use super::common::SettingsArgs;
 use crate::app::{self, Parts};
+use crate::services::provider::look;
 use crate::services::targets::{Probe, Reading};
 use crate::services::{Context, access, answers};
 use crate::settings::{EmailTransport, Purpose, Settings, address};
@@ -21,6 +24,14 @@ pub struct DoctorArgs {
     /// Only ask whether the server on this machine is ready, as container health checks do
     #[arg(long)]
     ready: bool,
+    #[command(subcommand)]
+    about: Option<About>,
+}
+
+#[derive(Debug, Subcommand)]
+enum About {
+    /// Settle with your own test store what Lemon Squeezy's documentation leaves open
+    Lemonsqueezy(lemonsqueezy::LemonSqueezyArgs),
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,6 +58,13 @@ pub async fn run(args: DoctorArgs, out: &mut Output) -> anyhow::Result<u8> {
         print(&finding, out);
         return Ok(if well { 0 } else { 1 });
     }
+    if let Some(About::Lemonsqueezy(about)) = args.about {
+        let settings = args.settings.load(Purpose::Command, out)?.settings;
+        let ctx = app::context(&Parts::real(settings)).await?;
+        let result = lemonsqueezy::run(&ctx, about, out).await;
+        ctx.db.close().await;
+        return result;
+    }
     let settings = args.settings.load(Purpose::Serve, out)?.settings;
     let mut findings = vec![Finding::new("settings", Ok("valid".into()))];
     match app::context(&Parts::real(settings.clone())).await {
@@ -58,6 +76,11 @@ pub async fn run(args: DoctorArgs, out: &mut Output) -> anyhow::Result<u8> {
             }
             for name in settings.triggers.keys() {
                 findings.extend(provider(&ctx, name).await);
+            }
+            for (name, source) in &settings.webhooks.sources {
+                if source.api.key.is_some() || source.api.test_key.is_some() {
+                    findings.push(webhooks_there(&ctx, name).await);
+                }
             }
             ctx.db.close().await;
         }
@@ -129,6 +152,22 @@ async fn provider(ctx: &Context, name: &str) -> Option<Finding> {
     let result =
         result.map_err(|error| format!("{error}; check what triggers.{name} answers with, and api_url"));
     Some(Finding::new(format!("trigger {name}"), result))
+}
+
+/// Asks the provider's API about the webhooks that point here.
+async fn webhooks_there(ctx: &Context, source: &str) -> Finding {
+    let result = match look(ctx, source).await {
+        Ok(found) if found.findings.is_empty() => {
+            Ok("the webhooks at Lemon Squeezy are as they should be".into())
+        }
+        Ok(found) => {
+            let says: Vec<String> =
+                found.findings.iter().map(|f| format!("{}; {}", f.says, f.next)).collect();
+            Err(says.join(". "))
+        }
+        Err(error) => Err(format!("{:#}", anyhow::Error::from(error))),
+    };
+    Finding::new(format!("source {source}"), result)
 }
 
 /// Connects and reads the greeting; nothing is sent.
