@@ -12,6 +12,7 @@ pub mod settings; // default.toml → file → environment, validated, redacted
 pub mod callbacks; // tell GitHub and Vercel what became of a release
 pub mod channels; // the same news to a webhook, a chat, a pager
 pub mod email; // prepare a mail, send a mail
+pub mod lemonsqueezy; // the provider's API
 pub mod relay; // forward a verified delivery to the product
 pub mod store; // our own database, the only place with our SQL
 pub mod suite; // check files → checks

@@ -33,6 +33,10 @@ pub enum IncidentKind {
     ProductDown,
     /// Deliveries verify but something about them is not as it should be, or a source cannot verify at all.
     WebhookOddity,
+    /// The provider's webhooks and ours do not fit.
+    WebhookSetup,
+    /// No webhook comes although some should.
+    WebhookSilence,
     /// The mail path itself is broken.
     MailBroken,
     /// We were down and slots were missed.
@@ -40,7 +44,7 @@ pub enum IncidentKind {
 }
 
 impl IncidentKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::ChecksFailed,
         Self::CannotCheck,
         Self::StaleSecret,
@@ -49,6 +53,8 @@ impl IncidentKind {
         Self::RotationStuck,
         Self::ProductDown,
         Self::WebhookOddity,
+        Self::WebhookSetup,
+        Self::WebhookSilence,
         Self::MailBroken,
         Self::CheckerDown,
     ];
@@ -63,6 +69,8 @@ impl IncidentKind {
             Self::RotationStuck => "rotation_stuck",
             Self::ProductDown => "product_down",
             Self::WebhookOddity => "webhook_oddity",
+            Self::WebhookSetup => "webhook_setup",
+            Self::WebhookSilence => "webhook_silence",
             Self::MailBroken => "mail_broken",
             Self::CheckerDown => "checker_down",
         }

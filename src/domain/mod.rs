@@ -37,7 +37,10 @@ pub mod storm;
 
 pub mod delivery;
 pub mod diagnosis;
+pub mod provider;
+pub mod questions;
 pub mod relay;
+pub mod rhythm;
 pub mod rotation;
 pub mod secret;
 pub mod signature;

@@ -338,6 +338,7 @@ fn members_title(letter: &Letter<'_>) -> &'static str {
         (Notice::Digest, _) => "The messages",
         (_, Some(IncidentKind::ChecksFailed)) => "What fails",
         (_, Some(IncidentKind::CannotCheck)) => "What cannot be checked",
+        (_, Some(IncidentKind::WebhookSetup)) => "What does not fit",
         (_, Some(IncidentKind::StaleSecret | IncidentKind::CompromisedSecret)) => "Which secret",
         _ => "Details",
     }

@@ -4,7 +4,8 @@ use std::pin::Pin;
 
 use crate::services::heartbeat::{self, Beat};
 use crate::services::{
-    Context, alerting, answers, outbox, retention, secrets, silences, triggers, verification, webhooks,
+    Context, alerting, answers, outbox, provider, retention, secrets, silences, triggers, verification,
+    webhooks,
 };
 use crate::store::StoreError;
 
@@ -65,6 +66,11 @@ pub fn table() -> Vec<Job> {
             name: "webhooks",
             every: 2,
             run: |ctx| Box::pin(async move { report(webhooks::upkeep(&ctx).await) }),
+        },
+        Job {
+            name: "provider",
+            every: 30,
+            run: |ctx| Box::pin(async move { report(provider::upkeep(&ctx).await) }),
         },
         Job {
             name: "retention",

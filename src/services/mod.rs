@@ -12,6 +12,7 @@ pub mod links;
 pub mod oncall;
 pub mod outbox;
 pub mod propose;
+pub mod provider;
 pub mod retention;
 pub mod secrets;
 pub mod silences;

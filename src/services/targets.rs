@@ -18,6 +18,8 @@ pub enum Reading {
     /// Reads everything: baselines, confirm samples, the last slot, and at least hourly.
     Full,
     Carry,
+    /// Reads everything, and leaves alone what the environment's own scans carry over.
+    Aside,
 }
 
 /// One scan as a use case asks for it.
@@ -105,12 +107,15 @@ impl Prober for Targets {
                 return Err(unknown(&probe.environment));
             };
             let carry = match probe.reading {
-                Reading::Full => None,
+                Reading::Full | Reading::Aside => None,
                 Reading::Carry => self.lock().remove(&probe.environment),
             };
+            let aside = probe.reading == Reading::Aside;
             let scan =
                 target.scan(&ScanRequest { checks: probe.checks, params: probe.params, carry }).await?;
-            self.lock().insert(probe.environment, scan.carry.clone());
+            if !aside {
+                self.lock().insert(probe.environment, scan.carry.clone());
+            }
             Ok(scan)
         })
     }

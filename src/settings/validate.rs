@@ -168,6 +168,20 @@ fn sources(settings: &Settings, report: &mut Report<'_>, warnings: &mut Vec<Stri
         let scheme = source.scheme(name, &mut |field, says| {
             report.problem(&format!("webhooks.sources.{name}.signature.{field}"), &says);
         });
+        let keys = [("key", &source.api.key), ("test_key", &source.api.test_key)];
+        for (field, key) in keys.into_iter().filter_map(|(field, key)| Some((field, key.as_ref()?))) {
+            if scheme.name != "lemonsqueezy" {
+                report.problem(
+                    &at(&format!("api.{field}")),
+                    "is for Lemon Squeezy's API; other providers have none here",
+                );
+            } else if key.expose_secret().trim().is_empty() {
+                report.problem(&at(&format!("api.{field}")), "is empty; give it a value or unset it");
+            }
+        }
+        if source.orders_query.is_some() && known.is_empty() {
+            report.problem(&at("orders_query"), "needs an environment whose database it is asked of");
+        }
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
         for (field, secret) in [
             ("secret", &source.secret),

@@ -13,6 +13,7 @@ use super::secrets::{instant, json, mode_of};
 use crate::domain::clock::{Timestamp, from_micros, to_micros};
 use crate::domain::delivery::{Delivery, EventHead};
 use crate::domain::ids::{DeliveryId, EventId, SecretVersionId};
+use crate::domain::secret::SlotMode;
 use crate::domain::source_health::SourceHealth;
 
 /// An event as it is first seen.
@@ -208,15 +209,56 @@ pub async fn failed_before(
     Ok(row.is_some())
 }
 
+/// What became of a delivery, as one looks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered 200, or taken in later.
+    Accepted,
+    Refused,
+    Duplicate,
+    /// Verified after it was refused.
+    Late,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Refused, Self::Duplicate, Self::Late];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Duplicate => "duplicate",
+            Self::Late => "late",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text)
+    }
+
+    fn condition(self) -> &'static str {
+        match self {
+            Self::Accepted => "(status = 200 OR late = 1)",
+            Self::Refused => "(status <> 200 AND late = 0)",
+            Self::Duplicate => "duplicate = 1",
+            Self::Late => "late = 1",
+        }
+    }
+}
+
 /// What to list; the newest first.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub source: Option<String>,
     pub class: Option<String>,
+    pub outcome: Option<Outcome>,
     pub event_name: Option<String>,
-    pub version: Option<SecretVersionId>,
+    /// Any of these; all where empty.
+    pub versions: Vec<SecretVersionId>,
     pub event: Option<EventId>,
     pub since: Option<Timestamp>,
+    /// Only what was received before.
+    pub until: Option<Timestamp>,
     /// Only ids before this one: the cursor of the next page.
     pub before: Option<DeliveryId>,
     pub limit: u32,
@@ -229,23 +271,32 @@ pub async fn list(c: &mut AnyConnection, filter: &Filter) -> Result<Vec<Delivery
         ("source =", filter.source.clone()),
         ("class =", filter.class.clone()),
         ("event_name =", filter.event_name.clone()),
-        ("version_id =", filter.version.as_ref().map(|id| id.as_str().to_owned())),
         ("event_id =", filter.event.as_ref().map(|id| id.as_str().to_owned())),
         ("id <", filter.before.as_ref().map(|id| id.as_str().to_owned())),
     ];
     for (column, value) in columns {
         if let Some(value) = value {
             texts.push(value);
-            conditions.push(format!("{column} ${}", texts.len() + 2));
+            conditions.push(format!("{column} ${}", texts.len() + 3));
         }
     }
-    conditions.push("received_at >= $1".into());
+    if !filter.versions.is_empty() {
+        let places = filter.versions.iter().map(|id| {
+            texts.push(id.as_str().to_owned());
+            format!("${}", texts.len() + 3)
+        });
+        let places: Vec<String> = places.collect();
+        conditions.push(format!("version_id IN ({})", places.join(", ")));
+    }
+    conditions.extend(filter.outcome.map(|outcome| outcome.condition().to_owned()));
+    conditions.push("received_at >= $1 AND received_at < $2".into());
     let text = format!(
-        "SELECT * FROM webhook_deliveries WHERE {} ORDER BY id DESC LIMIT $2",
+        "SELECT * FROM webhook_deliveries WHERE {} ORDER BY id DESC LIMIT $3",
         conditions.join(" AND ")
     );
     let since = filter.since.map_or(0, to_micros);
-    let mut query = sqlx::query(AssertSqlSafe(text)).bind(since).bind(i64::from(filter.limit));
+    let until = filter.until.map_or(i64::MAX, to_micros);
+    let mut query = sqlx::query(AssertSqlSafe(text)).bind(since).bind(until).bind(i64::from(filter.limit));
     for value in texts {
         query = query.bind(value);
     }
@@ -317,6 +368,96 @@ pub async fn count_since(
     .await?;
     let count = |column| Ok::<_, StoreError>(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0));
     Ok((count("total")?, count("refused")?))
+}
+
+/// The newest request that may have come from the provider, verified or not, in this mode or in one that could
+/// not be told. Only the latest of the source are looked at, so that a mode without traffic costs little.
+pub async fn last_receipt(
+    c: &mut AnyConnection,
+    source: &str,
+    mode: SlotMode,
+) -> Result<Option<Timestamp>, StoreError> {
+    let mut newest = None;
+    for standing in ["good", "bad"] {
+        let row = sqlx::query(
+            "SELECT received_at FROM
+               (SELECT received_at, mode FROM webhook_deliveries
+                WHERE source = $1 AND standing = $2 ORDER BY received_at DESC LIMIT 2000) AS latest
+             WHERE mode = $3 OR mode IS NULL ORDER BY received_at DESC LIMIT 1",
+        )
+        .bind(source)
+        .bind(standing)
+        .bind(mode.as_str())
+        .fetch_optional(&mut *c)
+        .await?;
+        newest = newest.max(row.map(|row| instant(&row, "received_at")).transpose()?);
+    }
+    Ok(newest)
+}
+
+/// A request that may have come from the provider in this mode, between these instants.
+pub async fn receipt_between(
+    c: &mut AnyConnection,
+    source: &str,
+    mode: SlotMode,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Option<Timestamp>, StoreError> {
+    let row = sqlx::query(
+        "SELECT received_at FROM webhook_deliveries
+         WHERE source = $1 AND standing IN ('good', 'bad') AND received_at >= $2 AND received_at <= $3
+           AND (mode = $4 OR mode IS NULL) ORDER BY received_at LIMIT 1",
+    )
+    .bind(source)
+    .bind(to_micros(from))
+    .bind(to_micros(to))
+    .bind(mode.as_str())
+    .fetch_optional(c)
+    .await?;
+    row.map(|row| instant(&row, "received_at")).transpose()
+}
+
+/// When the latest events of a slot arrived, of at most `most` good deliveries of the source.
+pub async fn arrivals(
+    c: &mut AnyConnection,
+    source: &str,
+    mode: SlotMode,
+    since: Timestamp,
+    most: u32,
+) -> Result<Vec<Timestamp>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT received_at FROM
+           (SELECT received_at, mode, duplicate, late FROM webhook_deliveries
+            WHERE source = $1 AND standing = 'good' AND received_at >= $2 ORDER BY received_at DESC LIMIT $3) AS latest
+         WHERE mode = $4 AND duplicate = 0 AND late = 0",
+    )
+    .bind(source)
+    .bind(to_micros(since))
+    .bind(i64::from(most))
+    .bind(mode.as_str())
+    .fetch_all(c)
+    .await?;
+    rows.iter().map(|row| instant(row, "received_at")).collect()
+}
+
+/// The names of the events of a slot, of the latest thousand good deliveries of the source.
+pub async fn event_names(
+    c: &mut AnyConnection,
+    source: &str,
+    mode: SlotMode,
+    since: Timestamp,
+) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT event_name FROM
+           (SELECT event_name, mode FROM webhook_deliveries
+            WHERE source = $1 AND standing = 'good' AND received_at >= $2 ORDER BY received_at DESC LIMIT 1000) AS latest
+         WHERE mode = $3 AND event_name IS NOT NULL ORDER BY event_name",
+    )
+    .bind(source)
+    .bind(to_micros(since))
+    .bind(mode.as_str())
+    .fetch_all(c)
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get("event_name")?)).collect()
 }
 
 /// Deletes what was received before `before`, at most `limit` rows of each kind; returns how many went. An

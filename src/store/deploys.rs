@@ -236,6 +236,15 @@ pub async fn list_started_by(
     rows.iter().map(read).collect()
 }
 
+/// Whether a deploy of this environment runs its migrations, so that nothing may scan its target.
+pub async fn is_migrating(c: &mut AnyConnection, environment: &str) -> Result<bool, StoreError> {
+    let row = sqlx::query("SELECT id FROM deploys WHERE environment = $1 AND state = 'deploying' LIMIT 1")
+        .bind(environment)
+        .fetch_optional(c)
+        .await?;
+    Ok(row.is_some())
+}
+
 /// Whether a deploy announced after this one is between its start and its finish.
 pub async fn is_newer_deploying(c: &mut AnyConnection, deploy: &Deploy) -> Result<bool, StoreError> {
     let row = sqlx::query(

@@ -15,6 +15,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "alerts", include_str!("../../migrations/0004_alerts.sql")),
     (5, "fleet", include_str!("../../migrations/0005_fleet.sql")),
     (7, "triggers", include_str!("../../migrations/0007_triggers.sql")),
+    (8, "provider", include_str!("../../migrations/0008_provider.sql")),
     (9, "relay", include_str!("../../migrations/0009_relay.sql")),
     (10, "oncall", include_str!("../../migrations/0010_oncall.sql")),
     (11, "channels", include_str!("../../migrations/0011_channels.sql")),

@@ -24,6 +24,7 @@ pub mod observations;
 pub mod oncall;
 pub mod outbox;
 pub mod products;
+pub mod provider;
 pub mod quarantine;
 pub mod relays;
 pub mod retention;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["domain"],
     &["settings", "api"],
-    &["suite", "target", "store", "email", "relay", "signals", "channels", "callbacks"],
+    &["suite", "target", "store", "email", "relay", "lemonsqueezy", "signals", "channels", "callbacks"],
     &["services"],
     &["http", "scheduler", "client"],
     &["app"],

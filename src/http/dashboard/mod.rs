@@ -2,6 +2,7 @@
 
 pub mod assets;
 pub mod bars;
+pub mod deliveries;
 pub mod icons;
 pub mod incidents;
 pub mod pages;

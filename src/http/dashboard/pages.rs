@@ -20,7 +20,7 @@ use crate::services::Context;
 use crate::services::{oncall, secrets, verification};
 use crate::store::deploys::{self, DeployRow};
 use crate::store::incidents::{self, Which};
-use crate::store::{deliveries, observations};
+use crate::store::{deliveries, observations, provider};
 
 const DEPLOYS: i64 = 20;
 const INCIDENTS: u32 = 20;
@@ -128,10 +128,16 @@ async fn sources(
         ApiError::new(Code::StoreUnavailable, "the secrets cannot be read").caused_by(error)
     })?;
     let since = now - SignedDuration::from_hours(24);
-    let mut rows = Vec::new();
+    let mut rows: Vec<SourceRow> = Vec::new();
+    let mut audited = BTreeSet::new();
     for slot in &slots {
         let (total, refused) = deliveries::count_since(c, &slot.source, since).await?;
-        rows.push(slots_view::source(slot, (total, refused), now));
+        let mut row = slots_view::source(slot, (total, refused), now);
+        if audited.insert(&slot.source) {
+            row.audit =
+                provider::get_audit(c, &slot.source).await?.map(|found| slots_view::audit(&found, now));
+        }
+        rows.push(row);
     }
     Ok(rows)
 }

@@ -1,11 +1,13 @@
 //! Webhook sources and the versions of their secrets, by fingerprint only.
 
 use super::times;
-use super::view::{Badge, SourceRow, VersionRow};
-use super::words::capital;
+use super::view::{AuditRow, Badge, SourceRow, VersionRow};
+use super::words::{capital, counted};
+use crate::domain::check::Severity;
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::StateName;
 use crate::services::secrets::{SlotView, VersionView};
+use crate::store::provider::Audit;
 
 /// One slot with its versions, newest first. `refused` counts among the `total` deliveries of the last 24 hours.
 pub fn source(slot: &SlotView, (total, refused): (u64, u64), now: Timestamp) -> SourceRow {
@@ -35,9 +37,34 @@ pub fn source(slot: &SlotView, (total, refused): (u64, u64), now: Timestamp) -> 
             _ => Badge::warn("unproven"),
         },
         summary: summary.join("; ") + ".",
+        audit: None,
         next: rotation.map(|rotation| rotation.next_steps.clone()).unwrap_or_default(),
         versions: versions.into_iter().map(|version| row(version, now)).collect(),
     }
+}
+
+/// What the provider's API said; could not be asked is neither well nor wrong.
+pub fn audit(latest: &Audit, now: Timestamp) -> AuditRow {
+    let asked = latest
+        .answered_at
+        .map_or_else(|| "never answered".to_owned(), |at| format!("asked {}", times::ago(at, now)));
+    let worst = latest.findings.first().map(|finding| finding.severity);
+    let badge = match (&latest.problem, worst) {
+        (Some(_), _) => Badge::unknown("not answered"),
+        (None, Some(Severity::Critical)) => Badge::bad("does not fit"),
+        (None, Some(_)) => Badge::warn("look at it"),
+        (None, None) if latest.answered_at.is_none() => Badge::busy("not asked yet"),
+        (None, None) => Badge::good("as it should be"),
+    };
+    let summary = match &latest.problem {
+        Some(problem) => format!("{problem}; {asked}."),
+        None => {
+            format!("{} there, {asked}.", counted(usize::try_from(latest.webhooks).unwrap_or(0), "webhook"))
+        }
+    };
+    let findings =
+        latest.findings.iter().map(|finding| (finding.says.clone(), finding.next.clone())).collect();
+    AuditRow { badge, summary: capital(&summary), findings }
 }
 
 fn row(version: &VersionView, now: Timestamp) -> VersionRow {
@@ -61,7 +88,8 @@ fn row(version: &VersionView, now: Timestamp) -> VersionRow {
     }
 }
 
-fn deliveries(n: u64) -> String {
+/// `1 delivery`, `3 deliveries`.
+pub fn deliveries(n: u64) -> String {
     match n {
         1 => "1 delivery".to_owned(),
         n => format!("{n} deliveries"),

@@ -142,7 +142,18 @@ pub struct SourceRow {
     pub summary: String,
     /// The steps of a rotation that are still to be done.
     pub next: Vec<String>,
+    /// What the provider's API says about the webhooks that point here, on the first slot of a source.
+    pub audit: Option<AuditRow>,
     pub versions: Vec<VersionRow>,
+}
+
+/// The latest look at a source's webhooks at its provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    pub badge: Badge,
+    pub summary: String,
+    /// What does not fit, and what to do about it.
+    pub findings: Vec<(String, String)>,
 }
 
 /// One version of a signing secret.

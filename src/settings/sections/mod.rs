@@ -17,12 +17,14 @@ use super::schema::SecretText;
 
 mod channels;
 mod heartbeat;
+mod provider_api;
 mod signature;
 mod triggers;
 
 pub use channels::{Channel, ChannelKind, ChannelSeverity};
 pub use heartbeat::{Heartbeat, HeartbeatMethod};
 pub use oncall::{EnvironmentOnCall, OnCall, OnCallPerson, OnCallRotation};
+pub use provider_api::ProviderApi;
 pub use signature::{SchemeName, SignatureSettings};
 pub use triggers::Trigger;
 
@@ -160,6 +162,14 @@ pub struct WebhookSource {
     /// Deliveries of other stores are flagged; all stores where empty.
     #[serde(default)]
     pub store_ids: Vec<u64>,
+    /// The provider's own API, which is asked about its webhooks where a key is given.
+    #[serde(default)]
+    pub api: ProviderApi,
+    /// A SELECT on the watched database whose number grows with each order: orders without webhooks are told.
+    pub orders_query: Option<String>,
+    /// Says nothing when the source is silent for longer than its own rhythm.
+    #[serde(default)]
+    pub allow_silence: bool,
     /// The product's own webhook address; verified deliveries are passed on to it.
     #[schemars(with = "Option<String>", extend("format" = "uri"))]
     pub product_url: Option<url::Url>,

@@ -16,6 +16,7 @@ pub mod pg;
 pub mod pooler;
 pub mod process;
 pub mod product;
+pub mod provider_api;
 pub mod reaper;
 pub mod receiver;
 pub mod served;
