@@ -174,6 +174,7 @@ on_both_engines! {
             recipients: vec!["oncall@example.com".into()],
             row_security: RowSecurity::Off,
             ca_file: None,
+            oncall: Default::default(),
         });
         let hook = Hook::start_with(&store, &settings, manual_clock()).await;
         assert_eq!(hook.deliver(NEW, &live(1)).await, 200);
