@@ -246,12 +246,6 @@ impl Scheme {
         Ok(())
     }
 
-    /// The provider's name at the start of a sentence.
-    pub fn provider_at_start(&self) -> String {
-        let mut letters = self.provider.chars();
-        letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-    }
-
     /// The key that a secret of this provider stands for.
     pub fn key(&self, secret: &[u8]) -> Result<SigningKey, BadSecret> {
         let key = match &self.key {
