@@ -67,7 +67,7 @@ async fn deliveries_are_sent_searched_and_shown() {
     let rest = good(&["webhook", "list", "--before", &next]).await;
     assert_eq!(rows(&rest), 1);
     let id = rest.split_whitespace().find(|word| word.starts_with("dlv_")).unwrap().to_owned();
-    assert!(good(&["webhook", "show", &id]).await.contains("verified"));
+    assert!(good(&["webhook", "show", &id]).await.contains("test_on_live"));
 
     for (arguments, expected) in [
         (["webhook", "list", "--class", "nonsense"], "there are verified"),
