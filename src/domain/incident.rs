@@ -170,6 +170,8 @@ pub struct Told {
     pub first_at: Option<Timestamp>,
     pub last_at: Option<Timestamp>,
     pub reminders: u32,
+    /// It grew more severe since the last mail, which is owed another one at once.
+    pub grown: bool,
     /// When the second step was told, since nobody had acknowledged.
     pub escalated_at: Option<Timestamp>,
     /// It looks as if it were over; told once that has lasted.
@@ -289,7 +291,7 @@ impl Incident {
             self.state = IncidentState::Open;
             self.snoozed_until = None;
             // Whoever read the milder mail is owed another one.
-            self.told.members = self.told.members.map(|_| BTreeSet::new());
+            self.told.grown = self.told.members.is_some();
             self.told.reminders = 0;
             // The second step waits from the first mail that says how bad it is.
             (self.told.first_at, self.told.escalated_at) = (None, None);
@@ -424,8 +426,10 @@ impl Incident {
         if self.told.ending.is_some() {
             return None;
         }
-        let worse = known.is_empty() && !self.facts.members.is_empty();
-        if self.told.flaps.is_flapping() && !worse {
+        if self.told.grown {
+            return Some(Notice::Update);
+        }
+        if self.told.flaps.is_flapping() {
             return None;
         }
         let joined = self.facts.members.iter().any(|member| !known.contains(&member.key));
@@ -470,6 +474,7 @@ impl Incident {
             self.told.flaps.tell();
         }
         self.told.members = Some(self.facts.members.iter().map(|member| member.key.clone()).collect());
+        self.told.grown = false;
         self.told.first_at = self.told.first_at.or(Some(now));
         self.told.last_at = Some(now);
         if notice == Notice::Reminder {

@@ -225,7 +225,9 @@ async fn write_with_owed(
     let Stored { mut incident, version } = stored;
     let owed = hearing.owed(ctx, &incident);
     if let Some(notice) = owed {
-        hearing.tell(&mut incident, notice, ctx.now());
+        // What is held for the morning is told then, so that its reminders count from there.
+        let quiet = oncall::quiet_until(ctx, &incident.key.environment, incident.facts.severity);
+        hearing.tell(&mut incident, notice, quiet.unwrap_or_else(|| ctx.now()));
     }
     // What was written for the morning says what is true by then, so that it is told once.
     let waits = hearing.is_quiet() && owed.is_none();

@@ -140,7 +140,7 @@ on_both_engines! {
         desk.warns(&["a"]).await;
         desk.passes(60).await;
         desk.warns(&["a", "b"]).await;
-        desk.passes(239).await;
+        desk.passes(299).await;
         assert!(desk.taken().is_empty(), "it is 06:59 in Berlin");
         desk.passes(2).await;
         assert_eq!(desk.statuses("ada"), ["WARN 2"]);

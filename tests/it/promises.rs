@@ -180,7 +180,8 @@ async fn a_refused_login_or_sender_is_seen_where_people_look() {
         let said = ready["mail"].as_str().unwrap();
         assert!(said.starts_with("broken since") && said.contains(code), "{said}");
         let metrics = app.get("/metrics").await.text().await.unwrap();
-        assert!(metrics.contains("deploywatch_mail_path_broken 1"), "{metrics}");
+        let broken = |line: &str| line.starts_with("deploywatch_mail_path_broken{") && line.ends_with(" 1");
+        assert!(metrics.lines().any(broken), "{metrics}");
         let page = app.get("/").await.text().await.unwrap();
         assert!(page.contains("MAIL BROKEN"), "{page}");
         for text in [said, &metrics, &page] {
