@@ -52,14 +52,11 @@ impl Asked {
     }
 
     /// As it is handed on to a worker.
-    fn arguments(&self, mode: &str, seconds: u64) -> Vec<String> {
+    fn arguments(&self, mode: &str) -> Vec<String> {
         let mut all = vec![mode.to_owned(), "--store".into(), self.store.clone()];
-        for (name, value) in [
-            ("windows", self.windows as u64),
-            ("checks", self.checks as u64),
-            ("every", self.every.into()),
-            ("seconds", seconds),
-        ] {
+        let numbers: [(&str, u64); 3] =
+            [("windows", self.windows as u64), ("checks", self.checks as u64), ("every", self.every.into())];
+        for (name, value) in numbers {
             all.extend([format!("--{name}"), value.to_string()]);
         }
         all
@@ -97,18 +94,17 @@ async fn context(asked: &Asked) -> Context {
     ctx
 }
 
-/// One process of the fleet: what is due, each second, as the ticker does it.
+/// One process of the fleet: what is due, each second, as the ticker does it, until its standard input ends.
 async fn work(asked: &Asked) {
     let ctx = context(asked).await;
-    let until = Instant::now() + Duration::from_secs(asked.seconds);
     let stop = ctx.stopping.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep_until(until.into()).await;
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         stop.cancel();
     });
     let mut ticker = tokio::time::interval(Duration::from_secs(1));
     let (mut served, mut problems) = (0, 0);
-    while Instant::now() < until {
+    while !ctx.stopping.is_cancelled() {
         ticker.tick().await;
         match verification::run_due(&ctx).await {
             Ok(done) => served += done,
@@ -123,11 +119,11 @@ async fn run(asked: &Asked) {
     // The windows open over one cadence, so that their slots are spread as those of a real fleet are.
     let opening = Duration::from_secs(u64::from(asked.every).clamp(30, 60));
     let settle = Duration::from_secs(15);
-    let life = opening + settle + Duration::from_secs(asked.seconds + 5);
     let workers: Vec<Child> = (0..asked.processes)
         .map(|_| {
             Command::new(std::env::current_exe().expect("this program has a path"))
-                .args(asked.arguments("worker", life.as_secs()))
+                .args(asked.arguments("worker"))
+                .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .spawn()
                 .expect("a worker can be started")
@@ -145,7 +141,7 @@ async fn run(asked: &Asked) {
         .count()
         .await;
     println!("{} windows opened in {:.1} s", asked.windows, began.elapsed().as_secs_f64());
-    tokio::time::sleep_until((began + opening + settle).into()).await;
+    tokio::time::sleep(settle).await;
     let before = report::Snapshot::take(&asked.store).await;
     tokio::time::sleep(Duration::from_secs(asked.seconds)).await;
     let after = report::Snapshot::take(&asked.store).await;
@@ -153,9 +149,9 @@ async fn run(asked: &Asked) {
     for worker in workers {
         let output = worker.wait_with_output().expect("a worker ends by itself");
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        println!("worker: served, problems, CPU seconds in {} s: {text}", life.as_secs());
+        println!("worker: served, problems, CPU seconds in {:.0} s: {text}", began.elapsed().as_secs_f64());
     }
-    report::explain(&asked.store).await;
+    report::explain(&asked.store, &after).await;
 }
 
 async fn open(ctx: &Context, n: usize) {

@@ -112,15 +112,17 @@ pub async fn measured(asked: &Asked, before: &Snapshot, after: &Snapshot) {
 }
 
 /// The plans of the claim and of its neighbours, on the store as it is.
-pub async fn explain(store: &str) {
+pub async fn explain(store: &str, end: &Snapshot) {
     let mut c = PgConnection::connect(store).await.expect("the store takes connections");
-    let now = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
+    // As it was while the workers were there: few are due at any instant.
+    let now = end.at - 1_000_000;
+    let late = now + 40_000_000;
     for (what, sql) in [
         (
             "the claim",
             format!(
                 "WITH due AS MATERIALIZED (SELECT id FROM deploys WHERE next_due_at <= {now} \
-                 AND (lease_until <= {now} OR lease_until > {now} + 40000000) \
+                 AND (lease_until <= {now} OR lease_until > {late}) \
                  ORDER BY next_due_at LIMIT 16 FOR UPDATE SKIP LOCKED) \
                  UPDATE deploys SET lease_token = lease_token WHERE id IN (SELECT id FROM due)"
             ),

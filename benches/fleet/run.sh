@@ -24,5 +24,6 @@ store="postgres://postgres@127.0.0.1:$port/postgres"
 cd "$here"
 # FLEET_BIN is a benchmark that was built before, so that nothing is compiled on a machine that is measured.
 fleet() { if [ -n "${FLEET_BIN:-}" ]; then "$FLEET_BIN" "$@"; else cargo bench --locked --bench fleet -- "$@"; fi; }
+[ -n "${FLEET_BIN:-}" ] || cargo bench --locked --no-run --bench fleet
 fleet run --store "$store" "$@"
 fleet floor --store "$store" --seconds 20
