@@ -14,6 +14,7 @@ pub mod channels; // the same news to a webhook, a chat, a pager
 pub mod email; // prepare a mail, send a mail
 pub mod lemonsqueezy; // the provider's API
 pub mod relay; // forward a verified delivery to the product
+pub mod signals; // what is measured beside the watched database, over HTTP
 pub mod store; // our own database, the only place with our SQL
 pub mod suite; // check files → checks
 pub mod target; // the watched database, read-only

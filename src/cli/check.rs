@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use futures_util::{StreamExt, stream};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Output;
@@ -15,12 +16,14 @@ use super::carry_file;
 use super::common::SettingsArgs;
 use super::report::{self, FailOn, Format, Report, Row};
 use crate::domain::check::Check;
+use crate::domain::clock::Timestamp;
 use crate::domain::evaluate::{BaselineFor, SlotFacts, evaluate};
 use crate::domain::measurement::{MeasureError, Measurement};
+use crate::services::signals::Outside;
 use crate::services::suites::{self, SuitesError};
 use crate::settings::{Environment, Purpose, RowSecurity, Settings};
 use crate::system::{self, SystemClock, SystemEntropy};
-use crate::target::{Fusion, Params, Progress, Scan, ScanRequest, Target, TargetOptions};
+use crate::target::{Carry, Fusion, Params, Progress, Scan, ScanRequest, Target, TargetOptions};
 
 /// Run check suites once and say what holds.
 ///
@@ -80,7 +83,10 @@ enum FusionArg {
 
 pub async fn run(args: CheckArgs, out: &mut Output) -> anyhow::Result<u8> {
     let settings = args.settings.load(Purpose::Command, out)?.settings;
-    let place = Place::of(&args, &settings)?;
+    let place = match Place::of(&args, &settings) {
+        Err(_) if ask_no_database(&args.paths) => Place::nowhere(),
+        place => place?,
+    };
     let mut baseline = match &args.baseline {
         Some(path) => Some(BaselineFile::read(path)?),
         None => None,
@@ -90,7 +96,7 @@ pub async fn run(args: CheckArgs, out: &mut Output) -> anyhow::Result<u8> {
         None => BaselineFile::new_key(&SystemEntropy),
     };
     let target = Target::new(place.options(&settings, &args, digest_key));
-    if target.engine().is_none() {
+    if target.engine().is_none() && !place.is_nowhere() {
         anyhow::bail!(
             "the database URL names no engine that is known; write postgres://USER:PASSWORD@HOST:PORT/DATABASE \
              or sqlite:PATH"
@@ -103,8 +109,10 @@ pub async fn run(args: CheckArgs, out: &mut Output) -> anyhow::Result<u8> {
         Err(error) => return Err(error.into()),
     };
     let checks: Vec<Arc<Check>> = suites.into_iter().flat_map(|suite| suite.checks).map(Arc::new).collect();
+    let (beside, asked): (Vec<_>, Vec<_>) =
+        checks.into_iter().partition(|check| check.measure.signal().is_some());
     let request = ScanRequest {
-        checks: checks.clone(),
+        checks: asked.clone(),
         params: Params {
             environment: place.name.clone(),
             baseline_at: baseline.as_ref().map(|file| file.captured_at),
@@ -124,13 +132,19 @@ pub async fn run(args: CheckArgs, out: &mut Output) -> anyhow::Result<u8> {
             Err(error) => Ok(unreachable(&error.error, out)),
         };
     }
-    let bar = bar(&args, checks.len());
+    let bar = bar(&args, asked.len());
     let told = bar.clone();
     let progress = Progress::to(move |answered| told.set_position(answered.try_into().unwrap_or(u64::MAX)));
-    let scanned = target.telling(progress).scan(&request).await;
+    let target = target.telling(progress);
+    let scanning =
+        async { if asked.is_empty() { Ok(nothing_scanned()) } else { target.scan(&request).await } };
+    let outside = Outside::of(&settings);
+    let (scanned, seen) = tokio::join!(scanning, look_beside(&outside, &beside));
     bar.finish_and_clear();
-    let report = match &scanned {
-        Ok(scan) => {
+    let report = match scanned {
+        Ok(mut scan) => {
+            scan.measurements.extend(seen);
+            let (scan, checks) = (&scan, [asked, beside].concat());
             if let Some(path) = &args.save_baseline {
                 BaselineFile::of(scan, &place.name, digest_key).write(path)?;
                 out.note(&format!("the baseline was written to {}", path.display()));
@@ -141,7 +155,13 @@ pub async fn run(args: CheckArgs, out: &mut Output) -> anyhow::Result<u8> {
             assemble(&place.name, &checks, scan, baseline.take())
         }
         // Machines get the whole table, each check with the error; a person gets it once.
-        Err(error) if args.format != Format::Text => failed(&place.name, &checks, &error.error),
+        Err(error) if args.format != Format::Text || !beside.is_empty() => {
+            let mut report = failed(&place.name, &asked, &error.error);
+            let now = crate::domain::clock::Clock::now(&SystemClock);
+            report.rows.extend(judged(&beside, &seen, now, baseline.as_ref()));
+            report.rows = report::sorted(report.rows);
+            report
+        }
         Err(error) => return Ok(unreachable(&error.error, out)),
     };
     let step_summary = system::environment().get("GITHUB_STEP_SUMMARY").cloned();
@@ -158,6 +178,15 @@ struct Place {
 }
 
 impl Place {
+    /// For suites that ask no database.
+    fn nowhere() -> Self {
+        Self { name: "local".into(), url: "".into(), suites: Vec::new(), environment: None }
+    }
+
+    fn is_nowhere(&self) -> bool {
+        self.url.expose_secret().is_empty()
+    }
+
     fn of(args: &CheckArgs, settings: &Settings) -> anyhow::Result<Self> {
         let names = || settings.environments.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let named = match &args.environment {
@@ -229,26 +258,33 @@ fn unreachable(error: &MeasureError, out: &mut Output) -> u8 {
     3
 }
 
+/// Whether the named suites can be loaded and are about HTTP alone.
+fn ask_no_database(paths: &[PathBuf]) -> bool {
+    let checks = |suites: Vec<crate::suite::Suite>| suites.into_iter().flat_map(|suite| suite.checks);
+    !paths.is_empty()
+        && crate::suite::load(paths)
+            .is_ok_and(|suites| checks(suites).all(|check| check.measure.signal().is_some()))
+}
+
+/// What is beside the database, a few at a time.
+async fn look_beside(outside: &Outside, checks: &[Arc<Check>]) -> Vec<Measurement> {
+    let all: Vec<_> = checks.iter().map(|check| outside.measure_alone(check)).collect();
+    stream::iter(all).buffered(8).collect().await
+}
+
+fn nothing_scanned() -> Scan {
+    Scan {
+        as_of: crate::domain::clock::Clock::now(&SystemClock),
+        measurements: Vec::new(),
+        carry: Carry::default(),
+        statements: 0,
+        duration: Duration::ZERO,
+        server: "no database".into(),
+    }
+}
+
 fn assemble(environment: &str, checks: &[Arc<Check>], scan: &Scan, baseline: Option<BaselineFile>) -> Report {
-    let slot = SlotFacts { slot_at: scan.as_of, observed_at: scan.as_of, confirm: false, finished_at: None };
-    let rows = checks
-        .iter()
-        .zip(&scan.measurements)
-        .map(|(check, measurement)| {
-            // Who brings no baseline asks how things are now: what can be judged by itself is.
-            let alone = if baseline.is_none() { check.policy.without_comparison() } else { None };
-            if let Some(policy) = alone {
-                let observation = evaluate(&policy, measurement, BaselineFor::Missing, slot);
-                return Row { policy, observation };
-            }
-            let before = baseline.as_ref().and_then(|file| file.measurement(check.key()));
-            let before = before.map_or(BaselineFor::Missing, BaselineFor::Usable);
-            Row {
-                policy: check.policy.clone(),
-                observation: evaluate(&check.policy, measurement, before, slot),
-            }
-        })
-        .collect();
+    let rows = judged(checks, &scan.measurements, scan.as_of, baseline.as_ref());
     Report {
         environment: environment.to_owned(),
         server: Some(scan.server.clone()),
@@ -258,6 +294,33 @@ fn assemble(environment: &str, checks: &[Arc<Check>], scan: &Scan, baseline: Opt
         statements: scan.statements,
         rows: report::sorted(rows),
     }
+}
+
+fn judged(
+    checks: &[Arc<Check>],
+    measurements: &[Measurement],
+    now: Timestamp,
+    baseline: Option<&BaselineFile>,
+) -> Vec<Row> {
+    let slot = SlotFacts { slot_at: now, observed_at: now, confirm: false, finished_at: None };
+    checks
+        .iter()
+        .zip(measurements)
+        .map(|(check, measurement)| {
+            // Who brings no baseline asks how things are now: what can be judged by itself is.
+            let alone = if baseline.is_none() { check.policy.without_comparison() } else { None };
+            if let Some(policy) = alone {
+                let observation = evaluate(&policy, measurement, BaselineFor::Missing, slot);
+                return Row { policy, observation };
+            }
+            let before = baseline.and_then(|file| file.measurement(check.key()));
+            let before = before.map_or(BaselineFor::Missing, BaselineFor::Usable);
+            Row {
+                policy: check.policy.clone(),
+                observation: evaluate(&check.policy, measurement, before, slot),
+            }
+        })
+        .collect()
 }
 
 /// Every check with the one error that kept all of them from being measured.

@@ -12,10 +12,13 @@ use tokio::net::TcpStream;
 use super::Output;
 use super::common::SettingsArgs;
 use crate::app::{self, Parts};
+use crate::domain::clock::rfc3339;
 use crate::services::provider::look;
+use crate::services::signals::Outside;
 use crate::services::targets::{Probe, Reading};
 use crate::services::{Context, access, answers};
 use crate::settings::{EmailTransport, Purpose, Settings, address};
+use crate::store::{StoreError, logs};
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -82,9 +85,14 @@ pub async fn run(args: DoctorArgs, out: &mut Output) -> anyhow::Result<u8> {
                     findings.push(webhooks_there(&ctx, name).await);
                 }
             }
+            findings.extend(drains(&ctx).await);
             ctx.db.close().await;
         }
         Err(error) => findings.push(Finding::new("store", Err(format!("{:#}", anyhow::Error::from(error))))),
+    }
+    for (name, tried) in Outside::of(&settings).try_metric_servers().await {
+        let result = tried.map(|()| "answers queries".to_owned()).map_err(|error| error.to_string());
+        findings.push(Finding::new(format!("metric server {name}"), result));
     }
     findings.push(mail(&settings).await);
     // The server may well not run yet; that is no illness.
@@ -168,6 +176,23 @@ async fn webhooks_there(ctx: &Context, source: &str) -> Finding {
         Err(error) => Err(format!("{:#}", anyhow::Error::from(error))),
     };
     Finding::new(format!("source {source}"), result)
+}
+
+/// When each log drain was last heard of. Silence is no illness here: a new one has not sent anything yet.
+async fn drains(ctx: &Context) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for name in ctx.settings.signals.logs.keys() {
+        let heard = async { Ok::<_, StoreError>(logs::get_heard(&mut *ctx.db.reader().await?, name).await?) };
+        let result = match heard.await {
+            Ok(Some(heard)) => {
+                Ok(format!("last heard of at {}, {} lines", rfc3339(heard.last_at), heard.lines))
+            }
+            Ok(None) => Ok(format!("nothing has come yet; it sends to POST /logs/{name}")),
+            Err(error) => Err(error.to_string()),
+        };
+        findings.push(Finding::new(format!("log drain {name}"), result));
+    }
+    findings
 }
 
 /// Connects and reads the greeting; nothing is sent.

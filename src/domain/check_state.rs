@@ -320,9 +320,10 @@ const CANNOT_CHECK_SCANS: u32 = 3;
 const CANNOT_CHECK_SECONDS: i64 = 300;
 
 impl TargetHealth {
-    /// Takes in one scan. Slots that no scan answered say nothing about the target.
-    pub fn observe(&mut self, at: Timestamp, scan: &[Observation]) {
-        let mut sampled = scan.iter().filter(|o| !matches!(o.outcome, Outcome::Missed | Outcome::Skipped));
+    /// Takes in what one scan says about the target. Slots that no scan answered say nothing about it.
+    pub fn observe<'o>(&mut self, at: Timestamp, scan: impl IntoIterator<Item = &'o Observation>) {
+        let mut sampled =
+            scan.into_iter().filter(|o| !matches!(o.outcome, Outcome::Missed | Outcome::Skipped));
         let Some(first) = sampled.next() else { return };
         if first.outcome != Outcome::Error || sampled.any(|o| o.outcome != Outcome::Error) {
             *self = Self::default();

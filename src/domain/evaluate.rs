@@ -116,7 +116,7 @@ fn judge(
         (None, _) => (measured.value, measured.detail.clone()),
     };
     let Some(value) = value else {
-        return no_value(check, "the measurement gave no value");
+        return no_value(check, detail.as_deref().unwrap_or("the measurement gave no value"));
     };
     let before_value = match (&measured.fingerprint, &before) {
         (Some(_), Ok(_)) => Some(BaselineFacts { value: 0.0, new_keys: None }),

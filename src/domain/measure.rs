@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::signal::Signal;
+
 /// `schema.table`, or a bare table that the search path finds. Quoted by whoever writes SQL from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TableName {
@@ -27,6 +29,14 @@ pub struct Measure {
 }
 
 impl Measure {
+    /// What is asked for beside the watched database.
+    pub fn signal(&self) -> Option<&Signal> {
+        match &self.what {
+            What::Signal(signal) => Some(signal),
+            _ => None,
+        }
+    }
+
     /// A measure with every option at its default.
     pub fn of(what: What) -> Self {
         Self { what, when: None, isolated: false, samples: None, timeout: None, trust_foreign_keys: false }
@@ -92,6 +102,8 @@ pub enum What {
     Server(Server),
     /// The user's own SQL with `:name` parameters.
     Query(Query),
+    /// Nothing that a database knows: measured by `services::signals`, never by `target`.
+    Signal(Signal),
 }
 
 /// Every variant but `RowCount` and `Freshness` counts violations among the filtered rows.

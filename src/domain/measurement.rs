@@ -107,6 +107,9 @@ pub enum MeasureErrorCode {
     Cost,
     /// The scan's time was used up before this check's turn.
     Budget,
+    /// Something beside the database could not be asked: a name that does not resolve, an address that is
+    /// not allowed, a metric server or a log drain that is silent.
+    Signal,
 }
 
 impl MeasureErrorCode {
@@ -121,6 +124,7 @@ impl MeasureErrorCode {
             Self::Rewritten => "rewritten",
             Self::Cost => "cost",
             Self::Budget => "budget",
+            Self::Signal => "signal",
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Everything here is a value or a function of values. Time and randomness come in as parameters.
 
+pub mod address;
 pub mod clock;
 pub mod ids;
 
@@ -9,10 +10,12 @@ pub mod check;
 pub mod drift;
 pub mod evaluate;
 pub mod inspection;
+pub mod logs;
 pub mod measure;
 pub mod measurement;
 pub mod observation;
 pub mod params;
+pub mod signal;
 pub mod threshold;
 pub mod wording;
 

@@ -46,7 +46,8 @@ impl Failing {
         self.good_meanwhile > 0
     }
 
-    fn level(&self, now: Timestamp) -> Level {
+    /// How loud it is by now.
+    pub fn level(&self, now: Timestamp) -> Level {
         let long = now.duration_since(self.since) >= PAGE_AFTER;
         if self.distinct >= PAGE_DISTINCT || (long && !self.is_mixed()) { Level::Page } else { Level::Warn }
     }

@@ -1,6 +1,8 @@
 //! The verdict: a fold over what the observations of each check add up to. Could-not-measure is neither
 //! healthy nor a failure, and nothing measured never passes.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::check::{CheckKey, CheckPolicy, Mode, Severity, Stage};
@@ -9,6 +11,7 @@ use super::clock::Timestamp;
 use super::deploy::{Deploy, DeployState};
 use super::measurement::Unit;
 use super::observation::{Observation, Outcome};
+use super::signal::is_beside;
 
 /// What the evidence says so far, or in the end.
 #[derive(
@@ -248,8 +251,10 @@ pub fn replay_verdict(
         })
         .collect();
     let mut target = TargetHealth::default();
+    let beside: BTreeSet<&CheckKey> =
+        policies.iter().filter(|policy| is_beside(&policy.kind)).map(|policy| &policy.key).collect();
     for (at, seen) in scans {
-        target.observe(*at, seen);
+        target.observe(*at, seen.iter().filter(|seen| !beside.contains(&seen.key)));
     }
     let checks: Vec<Assessed<'_>> =
         policies.iter().zip(&states).map(|(policy, state)| Assessed { policy, state }).collect();

@@ -105,10 +105,13 @@ pub fn percent(value: f64) -> String {
     }
 }
 
-/// Seconds as a length of time; below a minute with at most one decimal.
+/// Seconds as a length of time; below a minute with at most one decimal, below a second in milliseconds.
 pub fn seconds(value: f64) -> String {
     if value < 0.0 {
         return format!("-{}", seconds(-value));
+    }
+    if value > 0.0 && value < 0.9995 {
+        return format!("{} ms", number((value * 1000.0).round()));
     }
     if value < 60.0 {
         return format!("{} s", number((value * 10.0).round() / 10.0));

@@ -12,6 +12,7 @@ mod idempotent;
 mod inbox;
 mod incidents;
 mod links;
+mod logs;
 mod metrics;
 mod oncall;
 mod outbox;

@@ -6,8 +6,8 @@ use actix_web::web;
 pub use crate::domain::access::Scope;
 
 use super::{
-    dashboard, deliveries, deploys, gate, health, inbox, incidents, links, metrics, oncall, outbox, secrets,
-    session, silences, triggers, webhooks,
+    dashboard, deliveries, deploys, gate, health, inbox, incidents, links, logs, metrics, oncall, outbox,
+    secrets, session, silences, triggers, webhooks,
 };
 
 /// Who may use a route. The default is nobody.
@@ -142,6 +142,8 @@ pub fn table() -> Vec<Route> {
             web::get().to(triggers::answers_of)
         }),
         route("POST", "/triggers/{name}", Public, || web::post().to(triggers::take)),
+        route("GET", "/logs/{source}", Public, || web::get().to(logs::handshake)),
+        route("POST", "/logs/{source}", Signature, || web::post().to(logs::receive)),
         route("POST", "/webhooks/{source}", Signature, || web::post().to(webhooks::receive)),
     ]
 }

@@ -16,6 +16,7 @@ use super::routes::{self, Route};
 use super::{ApiError, auth};
 use crate::api::problem::Code;
 use crate::services::Context;
+use crate::services::signals::Drains;
 use crate::services::webhooks::Ingest;
 
 /// A client that has not sent its headers by then is cut off.
@@ -31,6 +32,7 @@ pub fn start(ctx: Context, stopping: CancellationToken) -> std::io::Result<(Serv
     let address = listener.local_addr()?;
     let patience = ctx.settings.http.shutdown_seconds;
     let ingest = web::Data::new(Ingest::start(ctx.clone()));
+    let drains = web::Data::new(Drains::new(ctx.clone()));
     let context = web::Data::new(ctx);
     let stopping = web::Data::new(stopping);
     let server = HttpServer::new(move || {
@@ -38,6 +40,7 @@ pub fn start(ctx: Context, stopping: CancellationToken) -> std::io::Result<(Serv
             .app_data(context.clone())
             .app_data(stopping.clone())
             .app_data(ingest.clone())
+            .app_data(drains.clone())
             .configure(configure)
             .default_service(web::to(envelope::not_found))
             .wrap(from_fn(envelope::envelope))

@@ -7,6 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
+use tokio::sync::SemaphorePermit;
 
 use super::peer;
 use crate::domain::delivery::Answer;
@@ -32,7 +33,7 @@ pub async fn receive(
     };
     let limit = ctx.settings.webhooks.max_body_bytes;
     let deadline = Duration::from_secs(ctx.settings.webhooks.body_seconds);
-    let body = match read(&mut payload, &ingest, limit, deadline).await {
+    let body = match read(&mut payload, |kib| ingest.reserve_kib(kib), limit, deadline).await {
         Ok(body) => body,
         Err(Unreadable::Broken) => return refusal(StatusCode::BAD_REQUEST, "the body broke off"),
         Err(Unreadable::NoRoom) => {
@@ -56,7 +57,7 @@ pub async fn receive(
     if unread { closing(response, payload) } else { response }
 }
 
-enum Unreadable {
+pub(super) enum Unreadable {
     /// The client went away or spoke no HTTP.
     Broken,
     /// Other bodies fill the memory set aside for them.
@@ -65,9 +66,9 @@ enum Unreadable {
 
 /// Reads the bytes as they came, whatever `Content-Encoding` says, within the limit and the deadline. What
 /// a slow or large body holds is only what has arrived.
-async fn read(
+pub(super) async fn read<'r>(
     payload: &mut web::Payload,
-    ingest: &Ingest,
+    reserve: impl Fn(u32) -> Option<SemaphorePermit<'r>>,
     limit: usize,
     deadline: Duration,
 ) -> Result<Body, Unreadable> {
@@ -80,7 +81,7 @@ async fn read(
                 return Ok(false);
             }
             let kib = u32::try_from(chunk.len().div_ceil(1024)).unwrap_or(u32::MAX);
-            room.push(ingest.reserve_kib(kib).ok_or(Unreadable::NoRoom)?);
+            room.push(reserve(kib).ok_or(Unreadable::NoRoom)?);
             body.extend_from_slice(&chunk);
         }
         Ok(true)
@@ -112,7 +113,7 @@ fn all(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().filter_map(text).collect()
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
@@ -130,13 +131,13 @@ fn answer(ctx: &Context, source: &str, answer: Answer) -> HttpResponse {
     }
 }
 
-fn refusal(status: StatusCode, error: &str) -> HttpResponse {
+pub(super) fn refusal(status: StatusCode, error: &str) -> HttpResponse {
     HttpResponse::build(status).json(serde_json::json!({ "error": error }))
 }
 
 /// What is left of the body is not read, so the connection cannot be used again. actix would read a chunked body
 /// to its end, however long, once nobody holds it; so the answer holds it, and the connection is closed soon after.
-fn closing(response: HttpResponse, payload: web::Payload) -> HttpResponse {
+pub(super) fn closing(response: HttpResponse, payload: web::Payload) -> HttpResponse {
     let (mut response, body) = response.into_parts();
     response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     let BodySize::Sized(size) = body.size() else { return response.set_body(body) };
@@ -148,7 +149,7 @@ fn closing(response: HttpResponse, payload: web::Payload) -> HttpResponse {
     response.set_body(SizedStream::new(size, held).boxed())
 }
 
-fn retry_later(mut response: HttpResponse) -> HttpResponse {
+pub(super) fn retry_later(mut response: HttpResponse) -> HttpResponse {
     let value = HeaderValue::from_static("5");
     response.headers_mut().insert(actix_web::http::header::RETRY_AFTER, value);
     response

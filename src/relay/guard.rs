@@ -1,8 +1,10 @@
 //! Which addresses are never sent to, checked after the name was resolved.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::domain::address::{Reach, reach};
 
 /// The product's name or address leads to a place that no product is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,32 +43,9 @@ pub fn literal(url: &url::Url) -> Result<(), Forbidden> {
     if is_forbidden(ip) { Err(Forbidden(ip)) } else { Ok(()) }
 }
 
-/// Metadata services of clouds that are not link-local: Azure, Alibaba, Oracle.
-const METADATA: [Ipv4Addr; 3] =
-    [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
-
-/// Link-local addresses hold the cloud's metadata services; the others are no hosts. Private and loopback
-/// addresses are fine: the operator configures them, nobody else can.
+/// Private and loopback addresses are fine: the operator configures them, nobody else can.
 fn is_forbidden(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => {
-            v4.is_link_local()
-                || v4.is_multicast()
-                || v4.is_broadcast()
-                || v4.octets()[0] == 0
-                || METADATA.contains(&v4)
-        }
-        IpAddr::V6(v6) => {
-            let [first, second, ..] = v6.segments();
-            let metadata = matches!((first, second), (0xfd00, 0x0ec2) | (0xfd20, 0x00ce));
-            // NAT64 carries an IPv4 address in its last four bytes.
-            let embedded = (first, second) == (0x0064, 0xff9b) && {
-                let [.., a, b, c, d] = v6.octets();
-                is_forbidden(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
-            };
-            v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified() || metadata || embedded
-        }
-    }
+    reach(ip) == Reach::Forbidden
 }
 
 #[cfg(test)]

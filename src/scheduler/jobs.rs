@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use crate::services::heartbeat::{self, Beat};
 use crate::services::{
-    Context, alerting, answers, outbox, provider, retention, secrets, silences, triggers, verification,
-    webhooks,
+    Context, alerting, answers, outbox, provider, retention, secrets, signals, silences, triggers,
+    verification, webhooks,
 };
 use crate::store::StoreError;
 
@@ -71,6 +71,11 @@ pub fn table() -> Vec<Job> {
             name: "provider",
             every: 30,
             run: |ctx| Box::pin(async move { report(provider::upkeep(&ctx).await) }),
+        },
+        Job {
+            name: "logs",
+            every: 60,
+            run: |ctx| Box::pin(async move { report(signals::upkeep(&ctx).await) }),
         },
         Job {
             name: "retention",

@@ -15,6 +15,7 @@ pub mod propose;
 pub mod provider;
 pub mod retention;
 pub mod secrets;
+pub mod signals;
 pub mod silences;
 pub mod suites;
 pub mod targets;

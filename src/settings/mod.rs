@@ -37,6 +37,7 @@ pub struct Settings {
     pub oncall: OnCall,
     pub heartbeat: Heartbeat,
     pub telemetry: Telemetry,
+    pub signals: Signals,
     /// Who tells us of releases, by the name in the route `/triggers/NAME`.
     #[serde(default)]
     pub triggers: BTreeMap<String, Trigger>,

@@ -126,7 +126,7 @@ pub fn from_environment(env: &BTreeMap<String, String>, known: &[Entry]) -> Vec<
 fn name_position(path: &[String]) -> Option<usize> {
     match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["environments" | "triggers", _, ..] => Some(1),
-        ["webhooks", "sources", _, ..] => Some(2),
+        ["webhooks", "sources", _, ..] | ["signals", "metrics" | "logs", _, ..] => Some(2),
         _ => None,
     }
 }

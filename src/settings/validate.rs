@@ -1,5 +1,7 @@
 //! Rules that hold between values, after each value has its kind.
 
+mod signals;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
@@ -49,6 +51,7 @@ pub(super) fn check(
     }
     tls_of_the_port(settings, report, warnings);
     channels(settings, report);
+    signals::check(settings, report);
     if settings.telemetry.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
         report.problem("telemetry.log", "must be tracing directives, such as info,deploywatch=debug");
     }

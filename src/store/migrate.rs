@@ -14,6 +14,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "webhooks", include_str!("../../migrations/0003_webhooks.sql")),
     (4, "alerts", include_str!("../../migrations/0004_alerts.sql")),
     (5, "fleet", include_str!("../../migrations/0005_fleet.sql")),
+    (6, "log_counts", include_str!("../../migrations/0006_log_counts.sql")),
     (7, "triggers", include_str!("../../migrations/0007_triggers.sql")),
     (8, "provider", include_str!("../../migrations/0008_provider.sql")),
     (9, "relay", include_str!("../../migrations/0009_relay.sql")),

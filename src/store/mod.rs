@@ -18,6 +18,7 @@ pub mod idempotency;
 pub mod incidents;
 pub mod leases;
 pub mod links;
+pub mod logs;
 pub mod meta;
 pub mod notifications;
 pub mod observations;

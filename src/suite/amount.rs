@@ -28,6 +28,8 @@ pub struct Votes {
 }
 
 const LENGTH: &str = r"^(\d+(\.\d+)?\s*(s|m|h|d|w))+$";
+/// Measured lengths may be shorter than a second.
+const MEASURED: &str = r"^(\d+(\.\d+)?\s*(ms|s|m|h|d|w))+$";
 
 impl Amount {
     pub fn parse(text: &str) -> Option<Self> {
@@ -56,6 +58,7 @@ fn seconds(text: &str) -> Option<f64> {
         let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
         total += number
             * match &rest[..letters] {
+                "ms" => 0.001,
                 "s" | "sec" | "second" | "seconds" => 1.0,
                 "m" | "min" | "minute" | "minutes" => 60.0,
                 "h" | "hour" | "hours" => 3_600.0,
@@ -154,7 +157,7 @@ impl JsonSchema for Amount {
             "anyOf": [
                 { "type": "number" },
                 { "type": "string", "pattern": r"^\s*-?\d+(\.\d+)?\s*%?\s*$" },
-                { "type": "string", "pattern": LENGTH },
+                { "type": "string", "pattern": MEASURED },
             ]
         })
     }

@@ -145,9 +145,6 @@ fn misplaced(word: &str, known: Option<&KindEntry>, section: Section) -> String 
         let belongs = kind.section.word();
         return format!("`{word}` does not belong under `{}:` but under `{belongs}:`", section.word());
     }
-    if ["http", "metric", "log_count"].contains(&word) {
-        return format!("`{word}` is not in this version of deploywatch");
-    }
     let options = OWN.iter().chain(DEFAULTS.iter()).map(String::as_str);
     let near = did_you_mean(word, kinds::names(section).chain(options));
     if near.is_empty() {
@@ -193,10 +190,18 @@ impl Maker<'_> {
                 format!("`tested_rows` belongs to `failed_rows`; {name} counts by itself"),
             );
         }
+        if section == Section::Signals {
+            if let Some(when) = &self.own.when {
+                self.report(when.at, format!("`when` looks at the watched database; {name} does not ask it"));
+            }
+            if self.own.isolated.is_some() {
+                self.report(self.at, format!("`isolated` is about transactions; {name} needs none"));
+            }
+        }
         let has_keys = match section {
             Section::Tables => !matches!(name, "row_count" | "freshness"),
             Section::Queries => name == "failed_rows",
-            Section::Schema | Section::Server => false,
+            Section::Schema | Section::Server | Section::Signals => false,
         };
         if let Some(samples) = &self.own.samples {
             if !has_keys {
@@ -243,6 +248,7 @@ impl Maker<'_> {
         policy.wording = wording;
         policy.title.clone_from(&self.own.title);
         policy.fail_after = natural.fail_after;
+        policy.latch = self.kind.latch;
         policy.warn = warn;
         policy.fail = fail;
         // A ratio of 3.2 is no small count: only counts have a floor for their percentages.
@@ -354,6 +360,10 @@ impl Maker<'_> {
             self.report(self.at, "a query needs a `key:`, since there is no table to name it by");
             return None;
         }
+        if self.kind.section == Section::Signals && draft.subject.is_empty() {
+            self.report(self.at, format!("{} needs a `key:`, a name for what it watches", self.kind.name));
+            return None;
+        }
         let subject = table.map_or_else(|| draft.subject.clone(), ToString::to_string);
         let suffix = if draft.suffix.is_empty() { String::new() } else { format!(".{}", draft.suffix) };
         Some(format!("{subject}.{}{suffix}", self.kind.name))
@@ -439,7 +449,9 @@ impl Maker<'_> {
                         .to_owned()
                 })
             }
-            (Bound::Percent(_), Unit::Violations) if self.kind.section != Section::Tables => {
+            (Bound::Percent(_), Unit::Violations)
+                if name != "http" && self.kind.section != Section::Tables =>
+            {
                 Some(format!("{name} has no number of rows to take a percentage of; give `{word}` a number"))
             }
             _ => None,

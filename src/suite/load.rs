@@ -157,7 +157,8 @@ fn suite(node: &Node, problems: &Problems<'_>, folder: Option<&Path>) -> Option<
     let section = |entry: &Entry| Section::ALL.into_iter().find(|section| section.word() == entry.key);
     let (sections, rest): (Vec<&Entry>, Vec<&Entry>) =
         entries.iter().partition(|entry| section(entry).is_some());
-    let words = ["suite", "owner", "description", "defaults", "tables", "schema", "server", "queries"];
+    let words =
+        ["suite", "owner", "description", "defaults", "tables", "schema", "server", "queries", "signals"];
     let (known, strangers): (Vec<&Entry>, Vec<&Entry>) =
         rest.into_iter().partition(|entry| words.contains(&entry.key.as_str()));
     for stranger in strangers {
@@ -184,7 +185,7 @@ fn suite(node: &Node, problems: &Problems<'_>, folder: Option<&Path>) -> Option<
     if checks.is_empty() && problems.is_empty() {
         problems.report(
             Mark { length: 1, ..node.at },
-            "this suite has no checks; write some under `tables:`, `schema:`, `server:` or `queries:`",
+            "this suite has no checks; write some under `tables:`, `schema:`, `server:`, `queries:` or `signals:`",
         );
     }
     head.map(|head| (head, checks))
@@ -224,7 +225,7 @@ fn items(
                 Section::Tables => "- not_null: [email]",
                 Section::Schema => "- rls: { schema: public }",
                 Section::Server => "- connections: {}",
-                Section::Queries => "- key: …",
+                Section::Queries | Section::Signals => "- key: …",
             };
             frame.problems.report(
                 entry.at,

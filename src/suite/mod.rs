@@ -9,6 +9,7 @@ mod problems;
 mod read;
 mod scalar;
 mod schema;
+mod statuses;
 mod tree;
 
 use std::path::PathBuf;

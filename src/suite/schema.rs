@@ -40,6 +40,7 @@ pub fn json_schema() -> String {
             Section::Schema => described("What the catalog knows", list),
             Section::Server => described("What the server knows", list),
             Section::Queries => described("SQL of your own", list),
+            Section::Signals => described("What no query on the watched database says", list),
         };
         top.insert(section.word().to_owned(), value);
         definitions.insert(name, item);

@@ -190,11 +190,13 @@ fn empty_files_and_doubled_keys_are_refused() {
         ("", "f.yaml:1:1: this file is empty; a suite begins with `suite: name`"),
         (
             "suite: a\n",
-            "f.yaml:1:1: this suite has no checks; write some under `tables:`, `schema:`, `server:` or `queries:`",
+            "f.yaml:1:1: this suite has no checks; write some under `tables:`, `schema:`, `server:`, `queries:` or \
+             `signals:`",
         ),
         (
             "suite: a\ntables: {}\n",
-            "f.yaml:1:1: this suite has no checks; write some under `tables:`, `schema:`, `server:` or `queries:`",
+            "f.yaml:1:1: this suite has no checks; write some under `tables:`, `schema:`, `server:`, `queries:` or \
+             `signals:`",
         ),
         (
             "suite: a\ntables:\n  t:\n    - unique: [a]\n    - unique: [a]\n",
@@ -204,6 +206,86 @@ fn empty_files_and_doubled_keys_are_refused() {
         ("tables:\n  t:\n    - row_count\n", "f.yaml:1:1: `suite` is missing"),
     ] {
         assert_eq!(problems(source), expected);
+    }
+}
+
+#[test]
+fn signals_name_their_problems_as_the_other_kinds_do() {
+    let source = r#"suite: broken
+signals:
+  - http: https://app.example.com/
+  - key: a
+    http: { url: app.example.com, metod: GET }
+  - key: b
+    http: { url: "https://app.example.com/some/where", method: FETCH, tries: 100, status: 99 }
+  - key: c
+    http: { url: "https://a.example/", json: { status: ok }, headers: { "a b": "${NO-NAME}" } }
+    where: id > 5
+    when: table_exists(users)
+  - key: d
+    http_latency: { url: "https://a.example/", percentile: 0 }
+    fail: { above: 1 }
+  - key: e
+    metric: up
+  - key: f
+    log_count: { pattern: "(", over: 2d }
+    fail: { above: 0 }
+  - key: g
+    log_count: { source: vercel }
+    fail: { above: 0 }
+  - key: h
+    log_count: { pattern: x, level: eror }
+    fail: { above: 0 }
+  - webhook: lemonsqueezy
+  - not_null: [email]
+  - key: i
+    http: { url: "https://user:pass@app.example.com/", method: FETCH, tries: 100 }
+"#;
+    assert_eq!(
+        problems(source),
+        "\
+f.yaml:3:5: http needs a `key:`, a name for what it watches
+f.yaml:5:35: unknown key `metod`, did you mean `method`?
+f.yaml:7:91: expected a status such as `200`, `2xx` or `200-204`, or a list of them, found `99`
+f.yaml:9:46: expected a JSON pointer such as `/status`, found `status`
+f.yaml:9:80: `${NO-NAME}` names no value; a name is made of letters, digits and `_`
+f.yaml:9:80: `a b` cannot be the name of a header
+f.yaml:10:12: `where` filters the rows of a table; http reads none
+f.yaml:11:11: `when` looks at the watched database; http does not ask it
+f.yaml:13:60: `percentile` is between 1 and 100
+f.yaml:14:11: http_latency is a length of time; give `above` a unit, such as `1h`
+f.yaml:16:5: metric has no threshold that suits everybody; say when it breaks, such as `fail: { below: 1 }`
+f.yaml:18:27: this is no regular expression: unclosed group
+f.yaml:18:38: `over` is between 1m and 1d
+f.yaml:21:5: say which lines count: a `pattern`, a `level` or a `status`
+f.yaml:24:37: unknown value `eror`, did you mean `error`?
+f.yaml:26:5: unknown kind or option `webhook`, did you mean `webhooks`?
+f.yaml:27:5: `not_null` does not belong under `signals:` but under `tables:`
+f.yaml:29:18: an address with a password would be shown to everybody; send it in a header, such as \
+`Authorization: Bearer ${TOKEN}`
+f.yaml:29:64: unknown method `FETCH`; valid here: `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, `OPTIONS`
+f.yaml:29:78: `tries` is between 1 and 20"
+    );
+    let fine = "suite: a\nsignals:\n  - key: k\n    http: { url: \"https://a.example/\", method: put, \
+                status: [2xx, 301-302] }\n  - secrets: lemonsqueezy\n";
+    let checks = parse("f.yaml", fine).unwrap().checks;
+    assert_eq!(checks[1].key().as_str(), "lemonsqueezy.secrets");
+    assert!(checks[0].policy.latch && !checks[1].policy.latch);
+    let Some(crate::domain::signal::Signal::Http(request)) = checks[0].measure.signal() else { panic!() };
+    assert_eq!(
+        (request.method.as_str(), request.expected_status().as_str()),
+        ("PUT", "200 to 299 or 301 to 302")
+    );
+    for check in &checks {
+        assert!(crate::domain::signal::is_beside(&check.policy.kind));
+    }
+}
+
+/// The target's health is about the kinds that ask it, so each kind must be on one side.
+#[test]
+fn every_kind_of_the_signals_section_is_known_to_ask_no_database() {
+    for (kind, section) in super::kinds() {
+        assert_eq!(crate::domain::signal::is_beside(kind), section == "signals", "{kind}");
     }
 }
 

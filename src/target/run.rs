@@ -316,6 +316,11 @@ impl Work<'_> {
                 Err(error) => Err(error),
             },
             What::Rows { .. } => unreachable!("row checks are in units"),
+            What::Signal(_) => Err(MeasureError {
+                code: MeasureErrorCode::Shape,
+                message: "a database does not know this signal".into(),
+                hint: None,
+            }),
         }
     }
 

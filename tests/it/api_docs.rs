@@ -8,7 +8,7 @@ const DOCS: &str = include_str!("../../docs/API.md");
 
 /// What programs use; pages and forms are for people with a browser.
 fn is_for_programs(path: &str) -> bool {
-    ["/api/", "/webhooks/", "/triggers/", "/livez", "/readyz", "/metrics"]
+    ["/api/", "/logs/", "/webhooks/", "/triggers/", "/livez", "/readyz", "/metrics"]
         .iter()
         .any(|prefix| path.starts_with(prefix))
 }

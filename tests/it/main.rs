@@ -37,6 +37,7 @@ mod schemes;
 mod secrecy;
 mod server;
 mod settings;
+mod signals;
 mod silences;
 mod store_core;
 mod suite_kinds;

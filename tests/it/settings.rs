@@ -252,10 +252,14 @@ fn struct_defaults_and_example_list_the_same_settings() {
                 .replace("sources.lemonsqueezy", "sources.*")
                 .replace("triggers.github", "triggers.*")
                 .replace("people.ada", "people.*")
-                .replace("rotations.primary", "rotations.*");
+                .replace("rotations.primary", "rotations.*")
+                .replace("metrics.prometheus", "metrics.*")
+                .replace("logs.vercel", "logs.*");
         } else if let Some((field, _)) = line.split_once(" = ")
             && field.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         {
+            // Any name may stand there; the example shows one.
+            let field = if section == "signals.values" { "*" } else { field };
             in_defaults.insert(format!("{section}.{field}"));
         }
     }
@@ -282,6 +286,9 @@ fn struct_defaults_and_example_list_the_same_settings() {
                 "*" if field.path[i - 1] == "triggers" => "github".to_owned(),
                 "*" if field.path[i - 1] == "people" => "ada".to_owned(),
                 "*" if field.path[i - 1] == "rotations" => "primary".to_owned(),
+                "*" if field.path[i - 1] == "metrics" => "prometheus".to_owned(),
+                "*" if field.path[i - 1] == "logs" => "vercel".to_owned(),
+                "*" if field.path[i - 1] == "values" => "login_token".to_owned(),
                 "*" => "lemonsqueezy".to_owned(),
                 other => other.to_owned(),
             })

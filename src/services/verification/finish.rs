@@ -1,6 +1,7 @@
 //! Opening the window, and the ways a deploy ends other than by its window: superseded, cancelled, abandoned;
 //! and a person's decision beside the verdict.
 
+use super::measure::watched_checks;
 use super::{Announcement, VerificationError, Watched, environment, is_over, start};
 use crate::domain::announce::{End, armed, at_end};
 use crate::domain::baseline::{Baseline, BaselineSource, is_fresh};
@@ -36,7 +37,7 @@ pub async fn finish_version(
         return Err(VerificationError::NoVersion);
     }
     let environment = environment(&ctx.settings, announcement.environment.as_deref())?;
-    let checks = ctx.prober.checks(&environment).await?;
+    let checks = watched_checks(ctx, &environment).await?;
     if checks.is_empty() {
         return Err(VerificationError::NoChecks(environment));
     }

@@ -2,6 +2,7 @@
 
 mod finish;
 mod judge;
+mod measure;
 mod mute;
 mod reverify;
 mod start;

@@ -1,6 +1,7 @@
 //! Verifying a release again that is out already: another window over the same release, held against what it
 //! was held against before. Nothing is deployed, and no evidence of the earlier attempt is touched.
 
+use super::measure::watched_checks;
 use super::{Announcement, Attempt, VerificationError, finish, mute, start};
 use crate::domain::clock::truncate;
 use crate::domain::deploy::DeployState;
@@ -25,7 +26,7 @@ pub struct Again {
 /// that attempt is watched answers it.
 pub async fn reverify(ctx: &Context, id: &DeployId, again: &Again) -> Result<DeployRow, VerificationError> {
     let known = super::get(ctx, id).await?;
-    let checks = ctx.prober.checks(&known.deploy.environment).await?;
+    let checks = watched_checks(ctx, &known.deploy.environment).await?;
     if checks.is_empty() {
         return Err(VerificationError::NoChecks(known.deploy.environment));
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::measure::{look, watched_checks};
 use super::{Announcement, Attempt, VerificationError, environment, mute};
 use crate::domain::announce::Announced;
 use crate::domain::baseline::{Baseline, BaselineSource};
@@ -18,7 +19,7 @@ use crate::domain::deploy::{Deploy, DeployState};
 use crate::domain::ids::{BaselineId, DeployId};
 use crate::domain::measurement::Measurement;
 use crate::domain::verdict::fold;
-use crate::services::targets::{Probe, Reading};
+use crate::services::targets::Reading;
 use crate::services::{Context, answers};
 use crate::store::{StoreError, Tx, baselines, deploys, deploys::DeployRow};
 use crate::target::Params;
@@ -63,7 +64,7 @@ pub(super) async fn announce(
         return Err(VerificationError::NoVersion);
     }
     let environment = environment(&ctx.settings, announcement.environment.as_deref())?;
-    let checks = ctx.prober.checks(&environment).await?;
+    let checks = watched_checks(ctx, &environment).await?;
     if checks.is_empty() {
         return Err(VerificationError::NoChecks(environment));
     }
@@ -219,18 +220,31 @@ async fn measure(ctx: &Context, row: &DeployRow) -> Result<(Timestamp, Measureme
     };
     let checks = load.await.map_err(|error| error.to_string())?;
     let captured_at = truncate(ctx.now());
-    let probe = Probe {
-        environment: row.deploy.environment.clone(),
-        checks: checks.into_iter().map(Arc::new).collect(),
-        params: Params { environment: row.deploy.environment.clone(), ..Params::default() },
-        reading: Reading::Full,
+    let params = Params { environment: row.deploy.environment.clone(), ..Params::default() };
+    let checks = checks.into_iter().map(Arc::new).collect();
+    let seen = look(ctx, checks, params, Reading::Full, captured_at).await;
+    // A target that cannot be read now is not migrated either, whatever else could be measured.
+    let mut measurements = match seen.target {
+        Some(scan) => scan.map_err(|error| error.error.message)?.measurements,
+        None => Vec::new(),
     };
-    let scan = ctx.prober.scan(probe).await.map_err(|error| error.error.message)?;
-    let first_error = scan.measurements.iter().find_map(|m| m.result.as_ref().err());
-    if let Some(error) = first_error.filter(|_| scan.measurements.iter().all(|m| m.result.is_err())) {
-        return Err(error.message.clone());
+    if measurements.is_empty() {
+        measurements = seen.beside;
+        all_failed(&measurements)?;
+    } else {
+        all_failed(&measurements)?;
+        measurements.extend(seen.beside);
     }
-    Ok((captured_at, scan.measurements.into_iter().map(|m| (m.key.clone(), m)).collect()))
+    Ok((captured_at, measurements.into_iter().map(|m| (m.key.clone(), m)).collect()))
+}
+
+/// The first error where there is nothing but errors.
+fn all_failed(measurements: &[Measurement]) -> Result<(), String> {
+    let first = measurements.iter().find_map(|m| m.result.as_ref().err());
+    match first.filter(|_| measurements.iter().all(|m| m.result.is_err())) {
+        Some(error) => Err(error.message.clone()),
+        None => Ok(()),
+    }
 }
 
 async fn quiet(ctx: &Context, row: &DeployRow) -> Result<(), VerificationError> {

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::judge::Baselines;
+use super::measure::look;
 use super::{VerificationError, Watched, finish};
 use crate::domain::announce::{End, at_end, signals};
 use crate::domain::cadence::{Slot, extension};
@@ -20,14 +21,15 @@ use crate::domain::evaluate::SlotFacts;
 use crate::domain::ids::ScanId;
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measurement, Unit};
 use crate::domain::observation::{Observation, Outcome};
+use crate::domain::signal::is_beside;
 use crate::domain::verdict::{Provisional, VerdictState, fold, short_for_downtime, stage_over};
-use crate::services::targets::{Probe, Reading};
+use crate::services::targets::Reading;
 use crate::services::{Context, alerting, answers};
 use crate::store::deploys::{DeployRow, TickRecord};
 use crate::store::observations::Recorded;
 use crate::store::scans::ScanRow;
 use crate::store::{StoreError, baselines, deploys, observations, scans};
-use crate::target::{Params, Scan};
+use crate::target::{Params, Scan, TargetError};
 
 /// A claim ends this long after its last renewal, so that another process takes over within half a minute.
 const LEASE: SignedDuration = SignedDuration::from_secs(20);
@@ -160,7 +162,8 @@ async fn tick(ctx: &Context, row: DeployRow) -> Result<(), VerificationError> {
 /// What a scan brought for the record.
 struct Scanned {
     row: ScanRow,
-    reading: Reading,
+    /// Whether the whole target was read.
+    full: bool,
     measurements: Vec<Measurement>,
 }
 
@@ -232,27 +235,28 @@ impl Tick {
         let deploy = &self.row.deploy;
         let baselines = self.baselines(ctx).await?;
         let reading = self.reading(due);
-        let probe = Probe {
+        let checks = due.iter().map(|s| Arc::clone(&self.watched.checks[s.index])).collect();
+        let params = Params {
             environment: deploy.environment.clone(),
-            checks: due.iter().map(|s| Arc::clone(&self.watched.checks[s.index])).collect(),
-            params: Params {
-                environment: deploy.environment.clone(),
-                deployed_at: deploy.deployed_at(),
-                baseline_at: deploy.baseline_at,
-                now: None,
-            },
-            reading,
+            deployed_at: deploy.deployed_at(),
+            baseline_at: deploy.baseline_at,
+            now: None,
         };
         let began = std::time::Instant::now();
-        let result = ctx.prober.scan(probe).await;
-        let outcome = result.as_ref().err().map_or("ok", |e| e.error.code.as_str());
-        ctx.metrics.scan(&deploy.environment, outcome, began.elapsed());
+        let seen = look(ctx, checks, params, reading, self.now).await;
+        if let Some(result) = &seen.target {
+            let outcome = result.as_ref().err().map_or("ok", |e| e.error.code.as_str());
+            ctx.metrics.scan(&deploy.environment, outcome, began.elapsed());
+        }
         let finished_at = deploy.deployed_at();
-        let row = self.scan_row(ctx, due, &result);
-        let mut measured: BTreeMap<_, _> = match result {
-            Ok(scan) => scan.measurements.into_iter().map(|m| (m.key.clone(), Ok(m))).collect(),
-            Err(target) => due.iter().map(|s| (self.key(s.index), Err(target.error.clone()))).collect(),
+        let row = self.scan_row(ctx, due, seen.target.as_ref());
+        let full = reading == Reading::Full && matches!(seen.target, Some(Ok(_)));
+        let mut measured: BTreeMap<_, _> = match seen.target {
+            Some(Ok(scan)) => scan.measurements.into_iter().map(|m| (m.key.clone(), Ok(m))).collect(),
+            Some(Err(target)) => due.iter().map(|s| (self.key(s.index), Err(target.error.clone()))).collect(),
+            None => BTreeMap::new(),
         };
+        measured.extend(seen.beside.into_iter().map(|m| (m.key.clone(), Ok(m))));
         let mut measurements = Vec::new();
         for sample in due {
             let check = Arc::clone(&self.watched.checks[sample.index]);
@@ -272,7 +276,7 @@ impl Tick {
             self.take(sample.index, observation);
             measurements.push(measurement);
         }
-        Ok(Scanned { row, reading, measurements })
+        Ok(Scanned { row, full, measurements })
     }
 
     async fn baselines(&self, ctx: &Context) -> Result<Baselines, StoreError> {
@@ -294,14 +298,9 @@ impl Tick {
         })
     }
 
-    fn scan_row(
-        &self,
-        ctx: &Context,
-        due: &[Sample],
-        result: &Result<Scan, crate::target::TargetError>,
-    ) -> ScanRow {
+    fn scan_row(&self, ctx: &Context, due: &[Sample], result: Option<&Result<Scan, TargetError>>) -> ScanRow {
         let planned = due.iter().map(|s| s.slot.at).min().unwrap_or(self.now);
-        let scan = result.as_ref().ok();
+        let scan = result.and_then(|result| result.as_ref().ok());
         let carried = scan.map_or(0, |s| s.measurements.iter().filter(|m| m.carried).count());
         ScanRow {
             id: ScanId::new(self.now, ctx.entropy.as_ref()),
@@ -314,7 +313,7 @@ impl Tick {
             carried: i64::try_from(carried).unwrap_or(i64::MAX),
             statements: scan.map_or(0, |s| i64::from(s.statements)),
             server: scan.map(|s| s.server.clone()),
-            error: result.as_ref().err().map(|e| e.error.message.clone()),
+            error: result.and_then(|result| result.as_ref().err()).map(|e| e.error.message.clone()),
         }
     }
 
@@ -322,7 +321,12 @@ impl Tick {
     async fn record(mut self, ctx: &Context, scanned: Option<Scanned>) -> Result<(), VerificationError> {
         let now = truncate(ctx.now()).max(self.now);
         let seen: Vec<Observation> = self.made.iter().map(|made| made.observation.clone()).collect();
-        self.row.target_health.observe(self.now, &seen);
+        let of_target = |made: &&Recorded| {
+            let check = self.watched.checks.iter().find(|check| check.policy.key == made.observation.key);
+            check.is_none_or(|check| !is_beside(&check.policy.kind))
+        };
+        let about_target = self.made.iter().filter(of_target).map(|made| &made.observation);
+        self.row.target_health.observe(self.now, about_target);
         let before = self.row.verdict.clone();
         let mut verdict = fold(&self.row.deploy, &self.watched.assessed(), &self.row.target_health, now);
         let (mut told, mut announced) =
@@ -339,7 +343,7 @@ impl Tick {
         }
         let open = self.row.deploy.state == DeployState::Verifying;
         let next_due_at = open.then(|| self.watched.next_due_at(&self.row.deploy, &verdict, now));
-        let full = scanned.as_ref().is_some_and(|s| s.reading == Reading::Full && s.row.error.is_none());
+        let full = scanned.as_ref().is_some_and(|scanned| scanned.full);
         let changed = (before.state, before.provisional, before.smoke)
             != (verdict.state, verdict.provisional, verdict.smoke);
         let record = TickRecord {

@@ -4,6 +4,7 @@
 //! needs a line here, in `default.toml` and in `.env.example`, and nothing else.
 
 mod oncall;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ pub use channels::{Channel, ChannelKind, ChannelSeverity};
 pub use heartbeat::{Heartbeat, HeartbeatMethod};
 pub use oncall::{EnvironmentOnCall, OnCall, OnCallPerson, OnCallRotation};
 pub use provider_api::ProviderApi;
+pub use signals::{LogSource, MetricServer, Signals};
 pub use signature::{SchemeName, SignatureSettings};
 pub use triggers::Trigger;
 

@@ -14,22 +14,29 @@ mod failed_rows;
 mod foreign_keys;
 mod freshness;
 mod functions;
+mod http;
+mod http_latency;
 mod in_range;
 mod indexes_valid;
 mod join_integrity;
+mod log_count;
 mod long_transactions;
 mod matches_pattern;
+mod metric;
 mod migrations_applied;
 mod not_null;
 mod reconcile;
+mod request;
 mod rls;
 mod row_count;
 mod row_rule;
+mod secrets;
 mod sequences;
 mod triggers;
 mod unique;
 mod value;
 mod visible_rows;
+mod webhooks;
 
 use std::path::Path;
 
@@ -52,10 +59,12 @@ pub enum Section {
     Schema,
     Server,
     Queries,
+    /// What no query on the watched database says.
+    Signals,
 }
 
 impl Section {
-    pub const ALL: [Self; 4] = [Self::Tables, Self::Schema, Self::Server, Self::Queries];
+    pub const ALL: [Self; 5] = [Self::Tables, Self::Schema, Self::Server, Self::Queries, Self::Signals];
 
     pub fn word(self) -> &'static str {
         match self {
@@ -63,6 +72,7 @@ impl Section {
             Self::Schema => "schema",
             Self::Server => "server",
             Self::Queries => "queries",
+            Self::Signals => "signals",
         }
     }
 }
@@ -74,6 +84,8 @@ trait Kind: DeserializeOwned + JsonSchema {
     const UNIT: Unit;
     /// The field that a scalar or a list sets, written in place of the mapping.
     const SHORT: Option<&'static str> = None;
+    /// Whether a check that recovered still fails the deploy, unless it says otherwise.
+    const LATCH: bool = true;
 
     fn natural() -> Natural;
 
@@ -189,6 +201,7 @@ pub struct KindEntry {
     pub name: &'static str,
     pub section: Section,
     pub unit: Unit,
+    pub latch: bool,
     pub natural: fn() -> Natural,
     pub drafts: fn(&Node, &Scope<'_>) -> Option<Vec<Draft>>,
     pub schema: fn(&mut SchemaGenerator) -> Schema,
@@ -200,6 +213,7 @@ impl KindEntry {
             name: K::NAME,
             section: K::SECTION,
             unit: K::UNIT,
+            latch: K::LATCH,
             natural: K::natural,
             drafts: drafts::<K>,
             schema: schema::<K>,
@@ -236,6 +250,12 @@ pub static KINDS: &[KindEntry] = &[
     KindEntry::of::<long_transactions::LongTransactions>(),
     KindEntry::of::<failed_rows::FailedRows>(),
     KindEntry::of::<value::ValueQuery>(),
+    KindEntry::of::<http::Http>(),
+    KindEntry::of::<http_latency::HttpLatency>(),
+    KindEntry::of::<metric::Metric>(),
+    KindEntry::of::<log_count::LogCount>(),
+    KindEntry::of::<webhooks::Webhooks>(),
+    KindEntry::of::<secrets::Secrets>(),
 ];
 
 pub fn find(name: &str) -> Option<&'static KindEntry> {

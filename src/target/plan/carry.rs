@@ -147,7 +147,7 @@ fn texts(what: &What) -> Option<Vec<&str>> {
             texts.push(sql);
             texts.extend(tested.as_deref());
         }
-        What::Catalog(_) | What::Server(_) => return None,
+        What::Catalog(_) | What::Server(_) | What::Signal(_) => return None,
     }
     Some(texts)
 }

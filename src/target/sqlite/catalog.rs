@@ -114,7 +114,8 @@ pub fn refuses(what: &What) -> Option<&'static str> {
     match what {
         What::Catalog(catalog) => why_not(catalog),
         What::Server(_) => Some("there is no server"),
-        What::Rows { .. } | What::Query(_) => None,
+        // A signal is never asked of a database.
+        What::Rows { .. } | What::Query(_) | What::Signal(_) => None,
     }
 }
 

@@ -21,6 +21,7 @@ pub mod reaper;
 pub mod receiver;
 pub mod served;
 pub mod signer;
+pub mod site;
 pub mod smtp;
 pub mod store;
 pub mod wait;

@@ -189,6 +189,10 @@ impl World {
         verification::run_due(&self.ctx).await.expect("what is due is done");
     }
 
+    pub fn clock_now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     pub async fn next_due(&self) -> Option<Timestamp> {
         let mut c = self.ctx.db.reader().await.unwrap();
         let rows = deploys::list_deploys(&mut c, None, 100).await.unwrap();
