@@ -118,7 +118,7 @@ pub async fn get(c: &mut AnyConnection, id: &IncidentId) -> Result<Option<Stored
 pub async fn find_by_suffix(c: &mut AnyConnection, suffix: &str) -> Result<Vec<Stored>, StoreError> {
     // The suffix is compared, not matched, so that % and _ in it mean nothing.
     let rows = sqlx::query(
-        "SELECT * FROM incidents WHERE substr(id, length(id) - $1 + 1) = $2 ORDER BY opened_at DESC LIMIT 2",
+        "SELECT * FROM incidents WHERE substr(id, CAST(length(id) - $1 + 1 AS INTEGER)) = $2 ORDER BY opened_at DESC LIMIT 2",
     )
     .bind(i64::try_from(suffix.chars().count()).unwrap_or(i64::MAX))
     .bind(suffix)

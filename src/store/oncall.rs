@@ -48,7 +48,7 @@ pub async fn list(c: &mut AnyConnection, now: Timestamp) -> Result<Vec<Override>
 /// Overrides whose id ends with `suffix`; at most two, since two are already too many.
 pub async fn find_by_suffix(c: &mut AnyConnection, suffix: &str) -> Result<Vec<Override>, StoreError> {
     let rows = sqlx::query(
-        "SELECT * FROM oncall_overrides WHERE substr(id, length(id) - $1 + 1) = $2 ORDER BY created_at LIMIT 2",
+        "SELECT * FROM oncall_overrides WHERE substr(id, CAST(length(id) - $1 + 1 AS INTEGER)) = $2 ORDER BY created_at LIMIT 2",
     )
     .bind(i64::try_from(suffix.chars().count()).unwrap_or(i64::MAX))
     .bind(suffix)

@@ -211,7 +211,7 @@ pub async fn list(c: &mut AnyConnection, which: Which, limit: u32) -> Result<Vec
 pub async fn find_by_suffix(c: &mut AnyConnection, suffix: &str) -> Result<Vec<Stored>, StoreError> {
     // The suffix is compared, not matched, so that % and _ in it mean nothing.
     let rows = sqlx::query(
-        "SELECT * FROM notifications WHERE substr(id, length(id) - $1 + 1) = $2 ORDER BY created_at DESC LIMIT 2",
+        "SELECT * FROM notifications WHERE substr(id, CAST(length(id) - $1 + 1 AS INTEGER)) = $2 ORDER BY created_at DESC LIMIT 2",
     )
     .bind(i64::try_from(suffix.chars().count()).unwrap_or(i64::MAX))
     .bind(suffix)

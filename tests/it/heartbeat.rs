@@ -7,7 +7,7 @@ use deploywatch::domain::notification::Stage;
 use deploywatch::email::SendError;
 use deploywatch::scheduler::Ticker;
 use deploywatch::scheduler::jobs::{self, Job, JobReport};
-use deploywatch::settings::{EmailTransport, Settings};
+use deploywatch::settings::{EmailTransport, Settings, WebhookSource};
 use deploywatch::store::notifications;
 use deploywatch::system::SystemEntropy;
 use deploywatch::telemetry::Metrics;
@@ -150,7 +150,8 @@ async fn gap(minutes: i64, change: impl Fn(&mut Settings)) -> Vec<String> {
 #[tokio::test]
 async fn a_short_restart_says_nothing_and_a_long_absence_does() {
     let hooked = |settings: &mut Settings| {
-        settings.webhooks.sources.insert("lemonsqueezy".into(), Default::default());
+        let source = WebhookSource { secret: Some("a-signing-secret-of-the-live-mode".into()), ..Default::default() };
+        settings.webhooks.sources.insert("lemonsqueezy".into(), source);
     };
     assert!(gap(4, hooked).await.is_empty());
     let told = gap(42, hooked).await;

@@ -12,7 +12,7 @@ use deploywatch::email::Mailer;
 use deploywatch::services::gate::{Question, ask};
 use deploywatch::services::targets::Targets;
 use deploywatch::services::{alerting, outbox};
-use deploywatch::settings::EmailTransport;
+use deploywatch::settings::{ArmedPolicy, EmailTransport};
 use sqlx::Connection;
 
 use crate::support::pg::database_of;
@@ -44,6 +44,7 @@ impl Watch {
         environment.suites = vec![Path::new(&suite).to_owned()];
         settings.email.recipients = vec!["ada@example.com".into()];
         settings.email.transport = EmailTransport::Memory;
+        settings.alerts.armed = ArmedPolicy::Never;
         settings.scan.statement_timeout_seconds = 1;
         settings.scan.budget_seconds = 2;
         settings.verification.smoke_every_seconds = 120;

@@ -6,7 +6,7 @@ use deploywatch::domain::incident::{Incident, IncidentKind};
 use deploywatch::domain::secret::{Origin, Slot, SlotMode};
 use deploywatch::services::provider::{known, observe, record};
 use deploywatch::services::secrets::{Keyring, Who, add};
-use deploywatch::settings::{Environment, RowSecurity, Settings};
+use deploywatch::settings::{EmailTransport, Environment, RowSecurity, Settings};
 use deploywatch::store::incidents::{self, Which};
 use deploywatch::store::provider::{Audit, get_audit, get_orders_problem};
 
@@ -166,6 +166,7 @@ on_both_engines! {
             sqlx::query("INSERT INTO subscriptions DEFAULT VALUES").execute(&product).await.unwrap();
         };
         let mut settings = settings(&store, Some(NEW), None);
+        settings.email.transport = EmailTransport::Memory;
         let source = settings.webhooks.sources.get_mut("lemonsqueezy").unwrap();
         source.orders_query = Some("SELECT count(*) FROM subscriptions".into());
         settings.environments.insert("acme-production".into(), Environment {

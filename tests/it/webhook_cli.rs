@@ -29,7 +29,7 @@ fn with(folder: &Path, arguments: &[&str], listen: &str, api: &str) -> Invocatio
 async fn deliveries_are_sent_searched_and_shown() {
     let api = ProviderApi::start(vec![Answer::Pages(vec![Vec::new()])]).await;
     let (folder, api) = (temp_dir(), api.url().to_string());
-    let server = with(folder.path(), &["serve"], "127.0.0.1:0", &api);
+    let server = with(folder.path(), &[], "127.0.0.1:0", &api);
     let (server, address) = Deploywatch::serve(server).await;
     let listen = address.to_string();
     let run = async |arguments: &[&str]| with(folder.path(), arguments, &listen, &api).finish().await;
@@ -88,7 +88,7 @@ async fn an_audit_says_what_does_not_fit_and_ends_accordingly() {
     let api = ProviderApi::start(vec![Answer::Pages(vec![vec![fits]])]).await;
     let (folder, url) = (temp_dir(), api.url().to_string());
     // The first start takes in the secrets of the environment.
-    let (server, _) = Deploywatch::serve(with(folder.path(), &["serve"], "127.0.0.1:0", &url)).await;
+    let (server, _) = Deploywatch::serve(with(folder.path(), &[], "127.0.0.1:0", &url)).await;
     server.terminate().await;
     let run = async |arguments: &[&str]| with(folder.path(), arguments, "127.0.0.1:0", &url).finish().await;
     let well = run(&["webhook", "audit"]).await;
