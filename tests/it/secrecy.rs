@@ -35,6 +35,12 @@ fn secret(path: &str, receiver: &Receiver) -> String {
         "webhooks.sources.*.secret_previous" => format!("{CANARY}-live-before"),
         "webhooks.sources.*.test_secret" => format!("{CANARY}-test"),
         "webhooks.sources.*.test_secret_previous" => format!("{CANARY}-test-before"),
+        "webhooks.sources.*.api.key" => format!("{CANARY}-api"),
+        "webhooks.sources.*.api.test_key" => format!("{CANARY}-api-test"),
+        "signals.values.*" => format!("{CANARY}-value"),
+        "signals.metrics.*.token" => format!("{CANARY}-metrics"),
+        "signals.metrics.*.password" => format!("{CANARY}-metrics-password"),
+        "signals.logs.*.secret" => format!("{CANARY}-drain"),
         "triggers.*.secret" => format!("{CANARY}-trigger"),
         "triggers.*.secret_previous" => format!("{CANARY}-trigger-before"),
         "triggers.*.token" => format!("{CANARY}-token"),
@@ -52,8 +58,15 @@ fn environment(receiver: &Receiver, smtp: u16) -> BTreeMap<String, String> {
             ("environments", "acme"),
             ("sources", "lemonsqueezy"),
             ("triggers", "github"),
+            ("values", "login"),
+            ("metrics", "prometheus"),
+            ("logs", "vercel"),
         ];
         let mut path = path.to_vec();
+        // A server takes a token or a password, so that each has a server of its own.
+        if path.ends_with(&["metrics".into(), "*".into(), "password".into()]) {
+            path[2] = "mimir".into();
+        }
         for at in 1..path.len() {
             if path[at] == "*" {
                 let known = names.iter().find(|(section, _)| *section == path[at - 1]);
@@ -71,6 +84,10 @@ fn environment(receiver: &Receiver, smtp: u16) -> BTreeMap<String, String> {
         ("CHANNELS__HOOK__KIND", "webhook"),
         ("CHANNELS__HOOK__ALLOW_PRIVATE", "true"),
         ("TRIGGERS__GITHUB__APP_ID", "4711"),
+        ("SIGNALS__METRICS__PROMETHEUS__URL", "http://127.0.0.1:1"),
+        ("SIGNALS__METRICS__MIMIR__URL", "http://127.0.0.1:1"),
+        ("SIGNALS__METRICS__MIMIR__USERNAME", "deploywatch"),
+        ("SIGNALS__LOGS__VERCEL__FORMAT", "vercel"),
         ("EMAIL__SMTP__HOST", "127.0.0.1"),
         ("EMAIL__SMTP__TLS", "none"),
         ("EMAIL__SMTP__USERNAME", "deploywatch"),
@@ -80,6 +97,8 @@ fn environment(receiver: &Receiver, smtp: u16) -> BTreeMap<String, String> {
         all.insert(format!("DEPLOYWATCH__{variable}"), value.into());
     }
     all.insert("DEPLOYWATCH__EMAIL__SMTP__PORT".into(), smtp.to_string());
+    let api = "DEPLOYWATCH__WEBHOOKS__SOURCES__LEMONSQUEEZY__API__BASE_URL";
+    all.insert(api.into(), receiver.url("/api"));
     all
 }
 

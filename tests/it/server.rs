@@ -154,7 +154,10 @@ async fn it_stops_gracefully_when_asked() {
         let client = super::support::http::client();
         let ready: Value =
             client.get(format!("http://{address}/readyz")).send().await.unwrap().json().await.unwrap();
-        assert_eq!(ready, serde_json::json!({ "ready": true, "store": "ok", "stopping": false }));
+        assert_eq!(
+            ready,
+            serde_json::json!({ "ready": true, "store": "ok", "mail": "ok", "stopping": false })
+        );
         server.signal(signal);
         let status = server.exit(Duration::from_secs(25)).await;
         assert!(status.success(), "{status}: {}", server.stderr());
