@@ -20,7 +20,7 @@ pub const CHECK: &str = "deploywatch";
 /// How we prove who we are.
 pub enum Credentials {
     /// An App can do everything.
-    App(AppKey),
+    App(Box<AppKey>),
     /// A token of a person or a robot: statuses, but no check runs.
     Token(SecretString),
 }

@@ -18,7 +18,7 @@ use crate::services::signals::Outside;
 use crate::services::targets::{Probe, Reading};
 use crate::services::{Context, access, answers};
 use crate::settings::{EmailTransport, Purpose, Settings, address};
-use crate::store::{StoreError, logs};
+use crate::store::logs;
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -182,7 +182,7 @@ async fn webhooks_there(ctx: &Context, source: &str) -> Finding {
 async fn drains(ctx: &Context) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in ctx.settings.signals.logs.keys() {
-        let heard = async { Ok::<_, StoreError>(logs::get_heard(&mut *ctx.db.reader().await?, name).await?) };
+        let heard = async { logs::get_heard(&mut *ctx.db.reader().await?, name).await };
         let result = match heard.await {
             Ok(Some(heard)) => {
                 Ok(format!("last heard of at {}, {} lines", rfc3339(heard.last_at), heard.lines))

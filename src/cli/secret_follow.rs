@@ -24,7 +24,7 @@ pub async fn follow(ctx: &Context, slot: &Slot, until: Until, out: &mut Output) 
             out.line(line);
         }
         said = now;
-        let Some(rotation) = rotation else { return Ok(ended(ctx, slot, out).await?) };
+        let Some(rotation) = rotation else { return ended(ctx, slot, out).await };
         match rotation.phase {
             Phase::Stuck { .. } | Phase::Overdue => {
                 out.line(&format!("{}: {}", rotation.phase.as_str(), rotation.explanation));

@@ -77,7 +77,8 @@ mod tests {
     fn every_release_whose_window_covers_the_first_fail_is_listed_and_the_last_one_started_is_prime() {
         let releases =
             [span("dep_1", 0, 86_400), span("dep_2", 50_000, 136_400), span("dep_3", 90_000, 176_400)];
-        let cases: [(&str, i64, &[(&str, bool)]); 6] = [
+        type Named<'a> = &'a [(&'a str, bool)];
+        let cases: [(&str, i64, Named<'_>); 6] = [
             ("before the first", -1, &[]),
             ("in the first alone", 100, &[("v1", true)]),
             ("as the second starts", 50_000, &[("v2", true), ("v1", false)]),

@@ -224,7 +224,7 @@ impl CheckState {
         }
         self.fails_total += 1;
         self.fails_consecutive += 1;
-        self.recent = self.recent << 1 | 1;
+        self.recent = (self.recent << 1) | 1;
         if self.breached_at.is_none() || self.recovered_at.is_some() {
             if self.fails_consecutive == 1 && self.breached_at.is_none() {
                 self.first_failed_at = self.first_failed_at.or(Some(seen.observed_at));

@@ -419,7 +419,8 @@ mod tests {
         let none = Side { has_secret: false, last_receipt: None, seen: Vec::new(), ..side() };
         let sent = |text: &str| Registered { last_sent_at: Some(at(text)), ..webhook(OURS) };
         let bare = |url: &str| Registered { last_sent_at: None, ..webhook(url) };
-        let table: Vec<(Vec<Registered>, Side, &[&str], Vec<&str>)> = vec![
+        type Row<'a> = (Vec<Registered>, Side, &'a [&'a str], Vec<&'a str>);
+        let table: Vec<Row<'_>> = vec![
             (vec![], side(), &[], vec!["no_webhook"]),
             (vec![webhook("https://app.example.com/hook?token=1")], side(), &[], vec!["no_webhook"]),
             (vec![], none.clone(), &[], vec![]),

@@ -12,8 +12,11 @@ pub struct Question {
     /// What to do, in order.
     pub steps: &'static [&'static str],
     /// Whether our log can see the answer; otherwise a person records what the dashboard shows.
-    pub seen: Option<fn(&[Attempt]) -> Option<Answer>>,
+    pub seen: Option<Reader>,
 }
+
+/// Reads an answer off the attempts of our log.
+pub type Reader = fn(&[Attempt]) -> Option<Answer>;
 
 /// What was seen, with the evidence for it.
 #[derive(Debug, Clone, PartialEq, Eq)]

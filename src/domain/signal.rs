@@ -193,7 +193,7 @@ pub fn references(text: &str) -> Vec<&str> {
 }
 
 /// The text with every `${NAME}` replaced, or the first name that has no value.
-pub fn fill<'t>(text: &'t str, value: impl Fn(&str) -> Option<String>) -> Result<String, &'t str> {
+pub fn fill(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, &str> {
     let mut filled = String::with_capacity(text.len());
     for piece in pieces(text) {
         match piece {

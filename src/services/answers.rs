@@ -394,9 +394,9 @@ pub async fn try_credentials(
 
 fn github(trigger: &Trigger) -> Result<Github, CallError> {
     let credentials = match (&trigger.app_id, &trigger.private_key, &trigger.token) {
-        (Some(id), Some(key), _) => {
-            Credentials::App(AppKey::new(id, key).map_err(|error| CallError::before(error.to_string()))?)
-        }
+        (Some(id), Some(key), _) => Credentials::App(Box::new(
+            AppKey::new(id, key).map_err(|error| CallError::before(error.to_string()))?,
+        )),
         (_, _, Some(token)) => Credentials::Token(token.clone()),
         _ => return Err(CallError::before("there is neither an App nor a token to answer with")),
     };

@@ -14,7 +14,9 @@ const KEPT: usize = 256;
 
 /// Cheap to clone; shared by everything in a process.
 #[derive(Debug, Clone, Default)]
-pub struct CheckSets(Arc<Mutex<HashMap<String, Arc<[Arc<Check>]>>>>);
+pub struct CheckSets(Arc<Mutex<ByDigest>>);
+
+type ByDigest = HashMap<String, Arc<[Arc<Check>]>>;
 
 impl CheckSets {
     /// The checks under a digest.

@@ -99,7 +99,7 @@ pub async fn look(ctx: &Context, token: &str) -> Result<Looked, LinkError> {
 pub async fn press(ctx: &Context, token: &str, from: Option<IpAddr>) -> Result<Pressed, LinkError> {
     let looked = look(ctx, token).await?;
     let what = match looked.link.action {
-        LinkAction::ReportsOff => return Ok(set_reports(ctx, looked, Reports::Off, from).await?),
+        LinkAction::ReportsOff => return set_reports(ctx, looked, Reports::Off, from).await,
         LinkAction::Acknowledge => Act::Acknowledge,
         action @ (LinkAction::SnoozeHour | LinkAction::SnoozeFourHours) => {
             Act::Snooze { until: ctx.now() + action.snooze().unwrap_or_default() }

@@ -423,8 +423,8 @@ fn somebody_is_told(settings: &Settings, report: &mut Report<'_>) {
     if settings.duty("").critical.is_empty() {
         let mut alone: Vec<&str> = settings
             .environments
-            .iter()
-            .map(|(name, _)| name.as_str())
+            .keys()
+            .map(String::as_str)
             .filter(|name| settings.duty(name).critical.is_empty())
             .collect();
         if settings.environments.is_empty() {

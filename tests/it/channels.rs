@@ -135,7 +135,7 @@ async fn a_pager_is_triggered_acknowledged_and_resolved_by_one_key() {
     assert!(seen.iter().all(|event| event["routing_key"] == "canary-routing-key"));
     assert!(receiver.seen().iter().all(|request| request.path == "/v2/enqueue"));
     assert_eq!(seen[0]["payload"]["severity"], "critical");
-    let stored = notifications::list_recent(&mut *desk.ctx.db.reader().await.unwrap(), 10).await.unwrap();
+    let stored = notifications::list_recent(&mut desk.ctx.db.reader().await.unwrap(), 10).await.unwrap();
     assert!(stored.iter().all(|s| !s.notification.content.text.contains("canary")), "no key in the outbox");
 }
 

@@ -150,7 +150,8 @@ async fn gap(minutes: i64, change: impl Fn(&mut Settings)) -> Vec<String> {
 #[tokio::test]
 async fn a_short_restart_says_nothing_and_a_long_absence_does() {
     let hooked = |settings: &mut Settings| {
-        let source = WebhookSource { secret: Some("a-signing-secret-of-the-live-mode".into()), ..Default::default() };
+        let source =
+            WebhookSource { secret: Some("a-signing-secret-of-the-live-mode".into()), ..Default::default() };
         settings.webhooks.sources.insert("lemonsqueezy".into(), source);
     };
     assert!(gap(4, hooked).await.is_empty());
@@ -180,7 +181,7 @@ async fn the_gap_mail_counts_the_runs_that_were_missed() {
     // Another process: it knows of the first one by the store alone.
     ctx.progress = Default::default();
     deploywatch::services::heartbeat::beat(&ctx).await.unwrap();
-    let written = notifications::list_recent(&mut *ctx.db.reader().await.unwrap(), 10).await.unwrap();
+    let written = notifications::list_recent(&mut ctx.db.reader().await.unwrap(), 10).await.unwrap();
     let mail = written.iter().map(|s| &s.notification.content).find(|c| c.subject.contains("CHECKER DOWN"));
     let mail = mail.expect("it was told");
     // One every five minutes, the first of them within the first five.

@@ -96,7 +96,7 @@ async fn scanners_change_nothing_and_a_person_acts_once() {
         }
     }
     assert_eq!((state(&app).await, audited(&app).await.len()), before);
-    assert!(silences::list_all(&mut *app.ctx().db.reader().await.unwrap(), 10).await.unwrap().is_empty());
+    assert!(silences::list_all(&mut app.ctx().db.reader().await.unwrap(), 10).await.unwrap().is_empty());
 
     let acknowledge = link(&all, "/act/ack.");
     let page = app.get(acknowledge).await.text().await.unwrap();

@@ -199,7 +199,7 @@ async fn the_command_lists_shows_and_retries() {
         Invocation::new()
             .args(["outbox"])
             .args(arguments)
-            .env("DEPLOYWATCH__STORE__URL", &desk.ctx_store_url())
+            .env("DEPLOYWATCH__STORE__URL", desk.ctx_store_url())
             .env("DEPLOYWATCH__SECRETS__MASTER_KEY", "11".repeat(32))
             .finish()
             .await

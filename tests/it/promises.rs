@@ -13,6 +13,7 @@ use deploywatch::services::outbox::path;
 use deploywatch::services::{alerting, outbox};
 use deploywatch::settings::{ArmedPolicy, EmailTransport, Settings, SmtpTls};
 use deploywatch::store::notifications;
+use deploywatch::system::environment;
 
 use crate::alerts::Desk;
 use crate::mail::last_failure;
@@ -242,7 +243,7 @@ async fn five_hundred_checks_that_fail_at_once_are_one_small_mail() {
 #[tokio::test]
 async fn thousands_of_refused_deliveries_are_a_handful_of_mails() {
     let rejects: u32 =
-        std::env::var("DEPLOYWATCH_TEST_REJECTS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
+        environment().get("DEPLOYWATCH_TEST_REJECTS").map_or(200, |n| n.parse().expect("it is a number"));
     let store = TestStore::new(Engine::Sqlite).await;
     let mut settings = hook::settings(&store, Some(NEW), None);
     settings.email.transport = EmailTransport::Memory;
@@ -311,7 +312,7 @@ async fn a_problem_that_outlives_its_deploy_is_told_once_more_and_not_twice() {
     world.passes(minutes(10), minutes(1)).await;
     let subjects = world.subjects();
     assert!(!subjects.iter().any(|subject| subject.starts_with("[RESOLVED]")), "{subjects:?}");
-    let failed: Vec<&String> = subjects.iter().filter(|subject| subject.starts_with("[FAIL")).collect();
+    let failed: Vec<&String> = subjects.iter().filter(|subject| subject.starts_with("[FAIL ")).collect();
     assert_eq!(failed.len(), 2, "{subjects:?}");
     assert!(failed[1].contains("v2"), "{subjects:?}");
     let mails = world.ctx.mailer.memory().unwrap().mails();

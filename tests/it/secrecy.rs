@@ -250,7 +250,7 @@ async fn no_person_in_the_watched_rows_is_in_mails_pages_or_answers() {
     for mail in &told {
         silent("a mail", &format!("{}{}{}", mail.content.subject, mail.content.text, mail.content.html));
     }
-    let stored = notifications::list_recent(&mut *app.ctx().db.reader().await.unwrap(), 20).await.unwrap();
+    let stored = notifications::list_recent(&mut app.ctx().db.reader().await.unwrap(), 20).await.unwrap();
     let incident = stored.iter().find_map(|s| s.notification.incident.clone()).unwrap();
     for path in [
         "/".to_owned(),

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::support::forge::{self, Forge};
@@ -107,9 +106,9 @@ async fn kill_9_between_a_webhook_and_its_effect_and_between_a_verdict_and_its_a
     server.kill9();
     forge.fails_with(None);
     let (_server, _) = serve(folder.path()).await;
-    let concluded = |call: &forge::Call| call.body["conclusion"] == Value::from("failure");
+    let concluded = |call: &forge::Call| call.body["conclusion"] == "failure";
     eventually("GitHub hears of the failure", PATIENCE, async || {
-        forge.calls("PATCH").iter().any(|call| concluded(call)).then_some(())
+        forge.calls("PATCH").iter().any(concluded).then_some(())
     })
     .await;
     assert_eq!(forge.runs(), 1, "one check run");

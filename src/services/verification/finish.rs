@@ -23,7 +23,7 @@ pub async fn finish(ctx: &Context, id: &DeployId) -> Result<DeployRow, Verificat
     deploys::take_turn(&mut tx, &known.deploy.environment).await?;
     let row = deploys::get_deploy(&mut tx, id).await?;
     let row = row.ok_or_else(|| VerificationError::NotFound(id.clone()))?;
-    let row = finish_in(ctx, &mut tx, row).await?;
+    let row = Box::pin(finish_in(ctx, &mut tx, row)).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(row)
 }
@@ -42,8 +42,8 @@ pub async fn finish_version(
         return Err(VerificationError::NoChecks(environment));
     }
     let mut tx = ctx.db.begin().await?;
-    let (row, _) = start::announce_in(ctx, &mut tx, announcement, &environment, &checks).await?;
-    let row = finish_in(ctx, &mut tx, row).await?;
+    let (row, _) = Box::pin(start::announce_in(ctx, &mut tx, announcement, &environment, &checks)).await?;
+    let row = Box::pin(finish_in(ctx, &mut tx, row)).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(row)
 }

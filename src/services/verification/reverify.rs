@@ -71,7 +71,7 @@ pub async fn reverify(ctx: &Context, id: &DeployId, again: &Again) -> Result<Dep
         ));
     }
     answers::announced(ctx, &mut tx, &anew.deploy).await?;
-    let anew = finish::open_in(ctx, &mut tx, anew, last, now).await?;
+    let anew = Box::pin(finish::open_in(ctx, &mut tx, anew, last, now)).await?;
     record(ctx, &mut tx, &again.actor, id, &anew).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(anew)

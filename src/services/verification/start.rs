@@ -41,13 +41,13 @@ const QUIET_PAUSE: Duration = Duration::from_millis(500);
 /// Announces a deploy and captures its baseline; returns when the migration may run. Announcing it again
 /// answers the same deploy.
 pub async fn start(ctx: &Context, announcement: &Announcement) -> Result<Started, VerificationError> {
-    let (row, new) = announce(ctx, announcement).await?;
+    let (row, new) = Box::pin(announce(ctx, announcement)).await?;
     if row.deploy.state != DeployState::Deploying {
         let baseline = load_baseline(ctx, row.deploy.baseline_id.as_ref()).await?;
         return Ok(Started { row, new, baseline });
     }
     if row.deploy.baseline_id.is_none() {
-        capture(ctx, &row).await?;
+        Box::pin(capture(ctx, &row)).await?;
     }
     quiet(ctx, &row).await?;
     let row = super::get(ctx, &row.deploy.id).await?;

@@ -57,7 +57,17 @@ pub async fn run_due(ctx: &Context) -> Result<u64, StoreError> {
             && began.elapsed() < CLAIM_FOR
             && !ctx.stopping.is_cancelled()
         {
-            match claim(ctx, free).await {
+            let claiming = claim(ctx, free);
+            tokio::pin!(claiming);
+            // Those under way go on meanwhile: one of them may hold the only connection that writes, and the
+            // claim would wait for it in vain.
+            let claimed = loop {
+                tokio::select! {
+                    claimed = &mut claiming => break claimed,
+                    Some(done) = under_way.next() => settle(ctx, done, &mut served, &mut problem),
+                }
+            };
+            match claimed {
                 Ok(claimed) => under_way.extend(claimed.into_iter().map(|row| serve(ctx, row))),
                 Err(error) => problem = Some(error),
             }
@@ -65,18 +75,30 @@ pub async fn run_due(ctx: &Context) -> Result<u64, StoreError> {
         tokio::select! {
             done = under_way.next() => match done {
                 None => break,
-                Some(Ok(())) => {
-                    served += 1;
-                    // A busy activation is long; the heartbeat hears that it gets on.
-                    ctx.progress.ended("verification", 1, false);
-                }
-                Some(Err(VerificationError::Store(error))) => problem = Some(error),
-                Some(Err(error)) => tracing::warn!(%error, "a due deploy could not be served"),
+                Some(done) => settle(ctx, done, &mut served, &mut problem),
             },
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
     problem.map_or(Ok(served), Err)
+}
+
+/// Counts one deploy that was served, or keeps what was wrong with the store.
+fn settle(
+    ctx: &Context,
+    done: Result<(), VerificationError>,
+    served: &mut u64,
+    problem: &mut Option<StoreError>,
+) {
+    match done {
+        Ok(()) => {
+            *served += 1;
+            // A busy activation is long; the heartbeat hears that it gets on.
+            ctx.progress.ended("verification", 1, false);
+        }
+        Err(VerificationError::Store(error)) => *problem = Some(error),
+        Err(error) => tracing::warn!(%error, "a due deploy could not be served"),
+    }
 }
 
 async fn claim(ctx: &Context, limit: usize) -> Result<Vec<DeployRow>, StoreError> {

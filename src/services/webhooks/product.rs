@@ -7,7 +7,7 @@ use crate::domain::ids::DeliveryId;
 use crate::domain::incident::{Facts, IncidentKind, Signal};
 use crate::domain::relay::{Reaction, trouble};
 use crate::domain::rotation::{Proof, ProofKind, Side};
-use crate::domain::secret::SecretVersion;
+use crate::domain::secret::{SecretVersion, StateName};
 use crate::services::Context;
 use crate::services::secrets::{key, product_key, subject};
 use crate::store::relays::Due;
@@ -61,7 +61,13 @@ pub(super) async fn signals(
     Ok(match attempt.reaction {
         Reaction::Accepted => {
             let note = "the product takes deliveries again".to_owned();
-            vec![holds_again(ctx, attempt.version, at), Signal::Cleared { key: down, at, note }]
+            let mut signals = vec![Signal::Cleared { key: down, at, note }];
+            // What the old secret signed says nothing about the new one, which another delivery may have been
+            // refused with at the same moment.
+            if matches!(attempt.version.state.name(), StateName::Active | StateName::Staged) {
+                signals.push(holds_again(ctx, attempt.version, at));
+            }
+            signals
         }
         Reaction::ProductOnOld | Reaction::ProductOnNew => {
             let facts = other_secret(ctx, tx, attempt).await?;
