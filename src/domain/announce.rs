@@ -264,6 +264,16 @@ fn report(deploy: &Deploy, verdict: &Verdict, end: &End, now: Timestamp) -> Fact
     let watched = deploy.finished_at.map_or(SignedDuration::ZERO, |from| now.duration_since(from));
     let watched = humane(watched);
     let (label, headline, next_steps) = match verdict.state {
+        // A window that was cut short is not one of 24 hours; what still fails is the newer deploy's.
+        VerdictState::Failed if matches!(end, End::SupersededBy(_)) => (
+            "SUPERSEDED".to_owned(),
+            format!(
+                "{place} had failed when {} took over after {watched}: {}",
+                newer(end),
+                first_reason(verdict)
+            ),
+            Vec::new(),
+        ),
         VerdictState::Passed => (
             format!("PASSED {length}"),
             format!("{place} is good: {} checks, watched for {watched}", verdict.counts.checks),
@@ -283,10 +293,7 @@ fn report(deploy: &Deploy, verdict: &Verdict, end: &End, now: Timestamp) -> Fact
             "SUPERSEDED".to_owned(),
             format!(
                 "{place} was watched for {watched} until {} took over; it was {} so far",
-                match end {
-                    End::SupersededBy(version) => version.as_str(),
-                    _ => "a newer deploy",
-                },
+                newer(end),
                 verdict.provisional.map_or("not judged", |p| p.as_str())
             ),
             Vec::new(),
@@ -310,6 +317,10 @@ fn report(deploy: &Deploy, verdict: &Verdict, end: &End, now: Timestamp) -> Fact
         context: context(deploy, Some(verdict)),
         members: failing(verdict).into_iter().map(|check| member(check, now)).collect(),
     }
+}
+
+fn newer(end: &End) -> &str {
+    if let End::SupersededBy(version) = end { version } else { "a newer deploy" }
 }
 
 fn first_reason(verdict: &Verdict) -> &str {

@@ -121,9 +121,10 @@ async fn an_outage_in_any_form_is_one_mail_and_never_a_failure() {
     watch.sees_again("no connection is left").await;
 
     let watch = Watch::over(&product.scanner).await;
-    execute("REVOKE pg_read_all_data FROM scanner").await;
+    // It reads as a member of `authenticated` too.
+    execute("REVOKE pg_read_all_data, authenticated FROM scanner").await;
     watch.is_in_the_dark("its rights were revoked").await;
-    execute("GRANT pg_read_all_data TO scanner").await;
+    execute("GRANT pg_read_all_data, authenticated TO scanner").await;
     watch.sees_again("its rights were revoked").await;
 }
 
