@@ -13,7 +13,7 @@ use crate::settings::schema::SecretText;
 pub struct Channel {
     /// webhook (signed as Standard Webhooks say), slack (an incoming webhook) or pagerduty (Events API v2).
     pub kind: ChannelKind,
-    /// Where to send; for pagerduty the base address, https://events.pagerduty.com where absent.
+    /// Where to send; for pagerduty the base address, <https://events.pagerduty.com> where absent.
     #[schemars(with = "Option<SecretText>")]
     pub url: Option<SecretString>,
     /// webhook: the signing secret, whsec_ and base64; pagerduty: the integration's routing key.
