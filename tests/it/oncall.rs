@@ -228,7 +228,7 @@ async fn the_page_and_the_api_say_who_is_on_call() {
     assert_eq!(people, ["ada", "bob", "ada"]);
     assert_eq!(shifts[0]["until"], "2026-05-04T07:00:00Z");
     let page = app.get("/").await.text().await.unwrap();
-    assert!(page.contains("on call") && page.contains("ada (primary), until 4 May 07:00"), "{page}");
+    assert!(page.contains("On call") && page.contains("ada (primary), until 4 May 07:00"), "{page}");
     let wrong = app.get("/api/v1/oncall?at=soon").await;
     assert_eq!(wrong.status(), 400);
 }

@@ -151,7 +151,7 @@ fn on_call(standing: &oncall::Standing, environment: &str, now: Timestamp) -> Op
         duty.critical.iter().filter_map(|called| called.rotation.as_ref()).filter_map(turns).collect();
     let until = turns.iter().filter_map(|turns| turns.shifts.first()).map(|shift| shift.until).min();
     let until = until.map(|until| format!(", until {}", times::at(until, now))).unwrap_or_default();
-    Some(Fact::new("on call", format!("{}{until}", oncall::view::line(&duty.critical))))
+    Some(Fact::new("On call", format!("{}{until}", oncall::view::line(&duty.critical))))
 }
 
 fn webhook_url(ctx: &Context) -> String {
