@@ -15,7 +15,8 @@ use super::baseline_file::BaselineFile;
 use super::carry_file;
 use super::common::SettingsArgs;
 use super::report::{self, FailOn, Format, Report, Row};
-use crate::domain::check::Check;
+use crate::domain::blame::{Case, attribute};
+use crate::domain::check::{Check, CheckPolicy};
 use crate::domain::clock::Timestamp;
 use crate::domain::evaluate::{BaselineFor, SlotFacts, evaluate};
 use crate::domain::measurement::{MeasureError, Measurement};
@@ -303,24 +304,31 @@ fn judged(
     baseline: Option<&BaselineFile>,
 ) -> Vec<Row> {
     let slot = SlotFacts { slot_at: now, observed_at: now, confirm: false, finished_at: None };
-    checks
+    // Who brings no baseline asks how things are now: what can be judged by itself is.
+    let policy = |check: &Check| match baseline {
+        None => check.policy.without_comparison().unwrap_or_else(|| check.policy.clone()),
+        Some(_) => check.policy.clone(),
+    };
+    let policies: Vec<CheckPolicy> = checks.iter().map(|check| policy(check)).collect();
+    let judge = |index: usize, measurement: &Measurement| {
+        let before = baseline.and_then(|file| file.measurement(&policies[index].key));
+        let before = before.map_or(BaselineFor::Missing, BaselineFor::Usable);
+        evaluate(&policies[index], measurement, before, slot)
+    };
+    let mut cases: Vec<Case<'_>> = checks
         .iter()
         .zip(measurements)
-        .map(|(check, measurement)| {
-            // Who brings no baseline asks how things are now: what can be judged by itself is.
-            let alone = if baseline.is_none() { check.policy.without_comparison() } else { None };
-            if let Some(policy) = alone {
-                let observation = evaluate(&policy, measurement, BaselineFor::Missing, slot);
-                return Row { policy, observation };
-            }
-            let before = baseline.and_then(|file| file.measurement(check.key()));
-            let before = before.map_or(BaselineFor::Missing, BaselineFor::Usable);
-            Row {
-                policy: check.policy.clone(),
-                observation: evaluate(&check.policy, measurement, before, slot),
-            }
+        .enumerate()
+        .map(|(index, (check, measurement))| Case {
+            check,
+            measurement,
+            observation: judge(index, measurement),
+            standing: false,
         })
-        .collect()
+        .collect();
+    attribute(&mut cases, &judge);
+    let observations: Vec<_> = cases.into_iter().map(|case| case.observation).collect();
+    policies.into_iter().zip(observations).map(|(policy, observation)| Row { policy, observation }).collect()
 }
 
 /// Every check with the one error that kept all of them from being measured.

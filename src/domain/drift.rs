@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::problem::Problem;
+
 /// What can be added, dropped or changed: the first word of each fact.
 pub const OBJECTS: [&str; 13] = [
     "table",
@@ -32,6 +34,9 @@ pub struct Fingerprint {
     /// `trigger users.t`, `function deduct_credits(uuid, integer)`, `grant users authenticated`, `enum tier`,
     /// `owner users`, `sequence users_id_seq`, `publication supabase_realtime.users`.
     pub objects: BTreeMap<String, String>,
+    /// What other checks of the same scan have found, so that it is not told twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<Problem>,
 }
 
 impl Fingerprint {
@@ -48,20 +53,30 @@ impl Fingerprint {
                     _ => return None,
                 };
                 let kind = name.split(' ').next().unwrap_or_default();
-                let parent_is_new = verb == "add" && self.is_part_of_a_new_table(name, before);
-                let allowed = self.allow.contains(&format!("{verb}_{kind}"))
-                    || (parent_is_new && self.allow.contains("add_table"));
-                (!allowed).then_some(line)
+                let allowed = |verb: &str, kind: &str| self.allow.contains(&format!("{verb}_{kind}"));
+                // What is new or gone with its table or view is not told beside it.
+                let with = match verb {
+                    "add" => self.came_with(name, before),
+                    "drop" => before.came_with(name, self),
+                    _ => None,
+                };
+                let allowed =
+                    allowed(verb, kind) || with.is_some_and(|with| verb == "drop" || allowed(verb, with));
+                let (was, is) = (before.objects.get(name), self.objects.get(name));
+                let told =
+                    || was.into_iter().chain(is).any(|text| self.told.iter().any(|p| p.tells(name, text)));
+                (!allowed && !told()).then_some(line)
             })
             .collect()
     }
 
-    /// Columns, indexes and the like of a table that is itself new come with it.
-    fn is_part_of_a_new_table(&self, name: &str, before: &Self) -> bool {
-        let Some((_, of)) = name.split_once(' ') else { return false };
-        self.objects.keys().filter(|key| !before.objects.contains_key(*key)).any(|key| {
-            key.strip_prefix("table ").is_some_and(|table| {
-                of.strip_prefix(table)
+    /// Columns, indexes and the like of a table or a view that is not there in `other` either: `table` or `view`.
+    fn came_with(&self, name: &str, other: &Self) -> Option<&'static str> {
+        let (_, of) = name.split_once(' ')?;
+        ["table", "view"].into_iter().find(|kind| {
+            let parents = self.objects.keys().filter(|key| *key != name && !other.objects.contains_key(*key));
+            parents.filter_map(|key| key.strip_prefix(kind)?.strip_prefix(' ')).any(|parent| {
+                of.strip_prefix(parent)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with(' '))
             })
         })
@@ -76,6 +91,7 @@ mod tests {
         Fingerprint {
             allow: allow.iter().map(|&word| word.to_owned()).collect(),
             objects: objects.iter().map(|&(name, is)| (name.to_owned(), is.to_owned())).collect(),
+            told: Vec::new(),
         }
     }
 
@@ -117,5 +133,17 @@ mod tests {
             ],
         );
         assert_eq!(after.since(&before), ["column users.x is new (int)"]);
+    }
+
+    #[test]
+    fn what_is_gone_with_its_table_is_not_told_beside_it() {
+        let objects = [
+            ("view v", "definition 1"),
+            ("column v.id", "bigint"),
+            ("owner v", "me"),
+            ("grant v anon", "SELECT"),
+        ];
+        let before = fingerprint(&[], &objects);
+        assert_eq!(fingerprint(&[], &[]).since(&before), ["view v is gone (was definition 1)"]);
     }
 }

@@ -43,6 +43,7 @@ pub fn evaluate(
         outcome: Outcome::Error,
         reason: String::new(),
         message: String::new(),
+        told: None,
         value: None,
         unit: Unit::default(),
         tested: None,

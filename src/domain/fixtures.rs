@@ -80,6 +80,7 @@ pub fn seen(key: &str, slot_at: Timestamp, outcome: Outcome) -> Observation {
             other => other.as_str().into(),
         },
         message: format!("{key} {}", outcome.as_str()),
+        told: None,
         value: outcome.is_conclusive().then_some(1.0),
         unit: Unit::Violations,
         tested: None,

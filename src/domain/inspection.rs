@@ -18,8 +18,14 @@ pub struct Inspection {
     /// There is a `supabase_migrations.schema_migrations` table.
     pub has_migrations: bool,
     /// Functions that belong to no extension, as the kind `functions` writes them:
-    /// `deduct_credits(uuid, integer) -> boolean security definer`.
+    /// `deduct_credits(uuid, integer) -> boolean security definer set search_path`.
     pub functions: Vec<String>,
+    /// What clients and the product's server may do with tables.
+    pub grants: Vec<GrantFacts>,
+    /// Publications, each with a table in it.
+    pub published: Vec<(String, String)>,
+    /// The triggers on `auth.users` that call a function of this schema, as `trigger -> function`.
+    pub sign_up_triggers: Vec<String>,
     /// Some column is numbered by a sequence.
     pub has_sequences: bool,
     /// By name.
@@ -49,10 +55,11 @@ pub struct TableFacts {
     /// The names of all validated constraints: keys, unique, checks and foreign keys.
     #[serde(default)]
     pub constraints: Vec<String>,
-    /// The validated CHECKs and foreign keys, as the server prints them.
+    /// The same with what they are, as the server prints it.
     #[serde(default)]
     pub definitions: Vec<ConstraintFacts>,
-    /// The names of the valid indexes that belong to no constraint.
+    /// The valid indexes that belong to no constraint, as `indexes_valid` writes them: `unique users(email)`, and the
+    /// names of those that are more than columns.
     #[serde(default)]
     pub indexes: Vec<String>,
     #[serde(default)]
@@ -92,6 +99,15 @@ pub struct ColumnStats {
 pub struct ConstraintFacts {
     pub name: String,
     pub definition: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct GrantFacts {
+    pub table: String,
+    /// `public` for everybody.
+    pub role: String,
+    /// `INSERT, SELECT`.
+    pub privileges: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::CheckKey;
+use super::problem::Problem;
+
+/// How many problems are named in a sentence.
+const NAMED: usize = 20;
 
 /// The outcome of measuring one check once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +47,9 @@ pub struct Measured {
     /// A sentence that says more than the number: which policies, which migrations.
     #[serde(default)]
     pub detail: Option<String>,
+    /// What was found one by one, where the value counts it; `detail` says all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
     /// What is worth a warning although every threshold holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -57,10 +64,16 @@ pub struct Measured {
 
 impl Measured {
     /// As many violations as problems were found, and which.
-    pub fn of_problems(problems: &[String]) -> Self {
+    pub fn of_problems<P: Into<Problem>>(problems: impl IntoIterator<Item = P>) -> Self {
+        let problems: Vec<Problem> = problems.into_iter().map(Into::into).collect();
         #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 problems")]
         let value = Some(problems.len() as f64);
-        Self { value, detail: (!problems.is_empty()).then(|| problems.join("; ")), ..Self::default() }
+        let mut named: Vec<String> =
+            problems.iter().take(NAMED).map(|problem| problem.text.clone()).collect();
+        if problems.len() > NAMED {
+            named.push(format!("and {} more", problems.len() - NAMED));
+        }
+        Self { value, detail: (!named.is_empty()).then(|| named.join("; ")), problems, ..Self::default() }
     }
 }
 

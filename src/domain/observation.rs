@@ -61,6 +61,9 @@ pub struct Observation {
     pub reason: String,
     /// One sentence for a person, with the resolved numbers.
     pub message: String,
+    /// The end of the message that says what other checks of the scan found of the same fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
     pub unit: Unit,

@@ -274,6 +274,7 @@ impl Rule {
             Self::Above(bound) if bound.amount() == 0.0 => "none is allowed".to_owned(),
             Self::Above(bound) => format!("at most {} is allowed", text(bound)),
             Self::Below(bound) => format!("at least {} is required", text(bound)),
+            Self::Outside(low, high) if low == high => format!("exactly {} is required", text(low)),
             Self::Outside(low, high) => format!("between {} and {} is required", text(low), text(high)),
             Self::Equals(bound) => format!("exactly {} is required", text(bound)),
             Self::DropAbove(bound) => moved("drop", bound),

@@ -345,7 +345,13 @@ impl Work<'_> {
             && words(sql, self.dialect).iter().any(|word| word == PROBLEM)
             && let Ok(rows) = self.read(reader, sql, Some(0), SAMPLES, timeout).await
         {
-            measured.detail = named_problems(&rows, value.unwrap_or_default());
+            let said = problems_of(&rows);
+            measured.detail = named_problems(&said, value.unwrap_or_default());
+            // Only when each of them was said can one be told from another.
+            #[expect(clippy::cast_precision_loss, reason = "at most five")]
+            if value == Some(said.len() as f64) {
+                measured.problems = said.into_iter().map(Into::into).collect();
+            }
         }
         if value.is_some_and(|v| v > 0.0) && (wants_digests(check) || check.measure.samples.is_some()) {
             let limit = if wants_digests(check) { digest::CAP + 1 } else { SAMPLES };
@@ -420,13 +426,17 @@ fn answered(error: &ReadError) -> Result<Measured, MeasureError> {
 }
 
 /// What the suite's author has the rows themselves say.
-fn named_problems(rows: &[String], all: f64) -> Option<String> {
+fn problems_of(rows: &[String]) -> Vec<String> {
     let problem = |row: &String| {
         let row = JsonRow::parse(row).ok()?;
         let (_, value) = row.0.into_iter().find(|(name, _)| name == PROBLEM)?;
         Some(plain(&value))
     };
-    let mut said: Vec<String> = rows.iter().filter_map(problem).collect();
+    rows.iter().filter_map(problem).collect()
+}
+
+fn named_problems(said: &[String], all: f64) -> Option<String> {
+    let mut said = said.to_vec();
     if said.is_empty() {
         return None;
     }

@@ -13,6 +13,7 @@ fn row(key: &str, severity: Severity, outcome: Outcome) -> Row {
             outcome,
             reason: format!("{}.above", outcome.as_str()),
             message: "1 of 1,000 rows of users has no \"email\" & <no> name".into(),
+            told: None,
             value: Some(1.0),
             unit: Unit::Violations,
             tested: Some(1000.0),

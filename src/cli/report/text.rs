@@ -5,6 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{Report, Row};
 use crate::cli::Output;
+use crate::domain::blame::TOLD;
 use crate::domain::check::Mode;
 use crate::domain::clock::rfc3339;
 use crate::domain::measurement::Unit;
@@ -188,6 +189,7 @@ fn explain(row: &Row, out: &mut Output) {
 pub fn summary(report: &Report) -> String {
     let total = report.rows.len();
     let proved = report.rows.iter().filter(|row| row.observation.proved.is_some()).count();
+    let told = report.rows.iter().filter(|row| row.observation.reason == TOLD).count();
     let mut parts = Vec::new();
     for (outcome, word) in [
         (Outcome::Fail, "failed"),
@@ -197,7 +199,11 @@ pub fn summary(report: &Report) -> String {
         (Outcome::Skipped, "skipped"),
         (Outcome::Pass, "passed"),
     ] {
-        match report.count(outcome) {
+        let others = if outcome == Outcome::Skipped { told } else { 0 };
+        if others > 0 {
+            parts.push(format!("{others} told by another"));
+        }
+        match report.count(outcome) - others {
             0 => {}
             count if outcome == Outcome::Pass && proved > 0 => {
                 parts.push(format!("{count} passed ({proved} proved by constraints)"));

@@ -77,7 +77,7 @@ pub(super) async fn webhooks(ctx: &Context, source: &str, facts: Facts) -> Resul
 pub(super) async fn secrets(ctx: &Context, source: &str, facts: Facts) -> Result<Measured, MeasureError> {
     known(ctx, source)?;
     let found = look(ctx, source, facts).await.map_err(unreadable)?;
-    let mut measured = Measured::of_problems(&found.problems);
+    let mut measured = Measured::of_problems(found.problems);
     measured.notes = found.notes;
     Ok(measured)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::judge::Baselines;
+use super::judge::{Baselines, Seen};
 use super::measure::look;
 use super::{VerificationError, Watched, finish};
 use crate::domain::announce::{End, at_end, signals};
@@ -279,24 +279,34 @@ impl Tick {
             None => BTreeMap::new(),
         };
         measured.extend(seen.beside.into_iter().map(|m| (m.key.clone(), Ok(m))));
-        let mut measurements = Vec::new();
-        for sample in due {
-            let check = Arc::clone(&self.watched.checks[sample.index]);
-            let policy = &check.policy;
-            let measurement = match measured.remove(&policy.key) {
+        let mut measurement = |sample: &Sample| {
+            let policy = &self.watched.checks[sample.index].policy;
+            match measured.remove(&policy.key) {
                 Some(Ok(measurement)) => measurement,
                 Some(Err(error)) => failed(&policy.key, &policy.definition_hash, error),
                 None => failed(&policy.key, &policy.definition_hash, unanswered()),
-            };
-            let slot = SlotFacts {
+            }
+        };
+        let measurements: Vec<Measurement> = due.iter().map(&mut measurement).collect();
+        let seen = |(sample, measurement): (&Sample, _)| Seen {
+            check: Arc::clone(&self.watched.checks[sample.index]),
+            measurement,
+            slot: SlotFacts {
                 slot_at: sample.slot.at,
                 observed_at: self.now,
                 confirm: sample.confirm,
                 finished_at,
-            };
-            let observation = baselines.judge(policy, &measurement, slot);
+            },
+            state: &self.watched.states[sample.index],
+        };
+        let seen: Vec<Seen<'_>> = due.iter().zip(&measurements).map(seen).collect();
+        // Those that are not due speak for what is still so.
+        let not_due = (0..self.watched.checks.len()).filter(|index| due.iter().all(|s| s.index != *index));
+        let aside: Vec<_> =
+            not_due.map(|index| (&*self.watched.checks[index], &self.watched.states[index])).collect();
+        let observations = baselines.judge_all(&seen, &aside);
+        for (sample, observation) in due.iter().zip(observations) {
             self.take(sample.index, observation);
-            measurements.push(measurement);
         }
         Ok(Scanned { row, full, measurements })
     }
@@ -472,6 +482,7 @@ fn unmeasured(
         outcome,
         reason: reason.to_owned(),
         message: message.to_owned(),
+        told: None,
         value: None,
         unit: Unit::default(),
         tested: None,

@@ -14,7 +14,7 @@ pub struct Functions {
     #[serde(default = "public")]
     schema: String,
     /// Functions that must exist: `deduct_credits`, or with all that matters of them:
-    /// `deduct_credits(uuid, integer) -> boolean security definer`
+    /// `deduct_credits(uuid, integer) -> boolean security definer set search_path`
     require: Vec<String>,
 }
 

@@ -1,35 +1,39 @@
 //! Comparing the columns that are expected with those that are there.
 
 use crate::domain::measure::{ColumnExpectation, TableName};
+use crate::domain::problem::{Object, ObjectKind, Problem, place_of};
 
 use super::relation::{Relations, display, nearest};
 
-/// One sentence for each difference.
+/// One problem for each difference.
 pub fn problems(
     relations: &Relations,
     expect: &[(TableName, Vec<(String, ColumnExpectation)>)],
-) -> Vec<String> {
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (table, columns) in expect {
         let Some(relation) = relations.get(table) else {
             if columns.iter().any(|(_, expectation)| *expectation != ColumnExpectation::Absent) {
-                problems.push(format!("table {} does not exist", display(table)));
+                let about = Object::new(ObjectKind::Table, &place_of(table)).gone();
+                problems.push(Problem::about(format!("table {} does not exist", display(table)), about));
             }
             continue;
         };
         for (name, expectation) in columns {
             let place = format!("{}.{name}", display(table));
+            let about = Object::new(ObjectKind::Column, name).of(place_of(table));
+            let mut differs = |text: String| problems.push(Problem::about(text, about.clone()));
             let (column, wanted) = match (relation.column(name), expectation) {
                 (None, ColumnExpectation::Absent) => continue,
                 (Some(_), ColumnExpectation::Absent) => {
-                    problems.push(format!("{place} still exists"));
+                    differs(format!("{place} still exists"));
                     continue;
                 }
                 (None, ColumnExpectation::Present { .. }) => {
                     let near = nearest(name, relation.columns.iter().map(|c| c.name.as_str()))
                         .map(|near| format!(", but {near} does"))
                         .unwrap_or_default();
-                    problems.push(format!("{place} does not exist{near}"));
+                    problems.push(Problem::about(format!("{place} does not exist{near}"), about.gone()));
                     continue;
                 }
                 (Some(column), ColumnExpectation::Present { data_type, nullable, default }) => {
@@ -39,18 +43,18 @@ pub fn problems(
             if let Some(data_type) = wanted.0
                 && canonical(data_type) != canonical(&column.data_type)
             {
-                problems.push(format!("{place} is {}, not {data_type}", column.data_type));
+                differs(format!("{place} is {}, not {data_type}", column.data_type));
             }
             match wanted.1 {
-                Some(false) if !column.not_null => problems.push(format!("{place} may be NULL")),
-                Some(true) if column.not_null => problems.push(format!("{place} may not be NULL")),
+                Some(false) if !column.not_null => differs(format!("{place} may be NULL")),
+                Some(true) if column.not_null => differs(format!("{place} may not be NULL")),
                 _ => {}
             }
             if let Some(default) = wanted.2
                 && !same_default(default, column.default.as_deref())
             {
                 let found = column.default.as_deref().unwrap_or("no default");
-                problems.push(format!("{place} has {found}, not the default {default}"));
+                differs(format!("{place} has {found}, not the default {default}"));
             }
         }
     }

@@ -91,7 +91,7 @@ pub fn prepare(
         let unreadable = expect.iter().find_map(|(table, _)| relations.unreadable(table));
         return Prepared::Answered(match unreadable {
             Some(why) => Err(why.clone()),
-            None => Ok(Measured::of_problems(&problems(relations, expect))),
+            None => Ok(Measured::of_problems(problems(relations, expect))),
         });
     }
     let What::Rows { table, filter, aggregate } = &check.measure.what else { return Prepared::Other };

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::domain::inspection::{Inspection, TableFacts};
+use crate::domain::inspection::{GrantFacts, Inspection, TableFacts};
 use crate::domain::measurement::{MeasureError, MeasureErrorCode};
 
 use super::super::plan::relation::Relations;
@@ -18,10 +18,30 @@ SELECT json_build_object(
   'has_auth', EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'auth'),
   'functions', coalesce((SELECT json_agg(p.proname || '(' || oidvectortypes(p.proargtypes) || ')'
         || coalesce(' -> ' || pg_get_function_result(p.oid), '') || CASE WHEN p.prosecdef THEN ' security definer' ELSE '' END
+        || CASE WHEN EXISTS (SELECT FROM unnest(p.proconfig) AS c WHERE c LIKE 'search_path=%') THEN ' set search_path' ELSE '' END
         ORDER BY p.proname, p.oid)
      FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
      WHERE n.nspname = $1 AND p.prokind IN ('f', 'p') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
         WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')), '[]'),
+  'grants', coalesce((SELECT json_agg(json_build_object('table', g.relname, 'role', g.role, 'privileges', g.privileges)
+        ORDER BY g.role, g.privileges, g.relname) FROM (
+       SELECT c.relname, coalesce(r.rolname, 'public') AS role,
+         string_agg(a.privilege_type, ', ' ORDER BY a.privilege_type) AS privileges
+       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+       CROSS JOIN LATERAL aclexplode(c.relacl) AS a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+       WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
+         AND (a.grantee = 0 OR r.rolname IN ('anon', 'authenticated', 'service_role'))
+       GROUP BY 1, 2) AS g), '[]'),
+  'published', coalesce((SELECT json_agg(json_build_array(p.pubname, c.relname) ORDER BY p.pubname, c.relname)
+     FROM pg_catalog.pg_publication_rel l JOIN pg_catalog.pg_publication p ON p.oid = l.prpubid
+     JOIN pg_catalog.pg_class c ON c.oid = l.prrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = $1), '[]'),
+  'sign_up_triggers', coalesce((SELECT json_agg(g.tgname || ' -> ' || f.proname ORDER BY g.tgname)
+     FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid
+     JOIN pg_catalog.pg_namespace fn ON fn.oid = f.pronamespace
+     JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = 'auth' AND c.relname = 'users' AND fn.nspname = $1 AND NOT g.tgisinternal
+       AND g.tgenabled IN ('O', 'A')), '[]'),
   'has_sequences', EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
      ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'S'),
   'has_migrations', EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
@@ -73,9 +93,16 @@ SELECT json_build_object(
       WHERE k.conrelid = c.oid AND k.convalidated AND k.contype IN ('p', 'u', 'c', 'f', 'x')), '[]'),
   'definitions', coalesce((SELECT json_agg(json_build_object('name', k.conname, 'definition', pg_get_constraintdef(k.oid))
         ORDER BY k.conname) FROM pg_catalog.pg_constraint k
-      WHERE k.conrelid = c.oid AND k.convalidated AND k.contype IN ('c', 'f')), '[]'),
-  'indexes', coalesce((SELECT json_agg(ic.relname ORDER BY ic.relname)
+      WHERE k.conrelid = c.oid AND k.convalidated AND k.contype IN ('p', 'u', 'c', 'f', 'x')), '[]'),
+  'indexes', coalesce((SELECT json_agg(DISTINCT CASE
+        WHEN i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree' AND k.columns !~ '[()]'
+          THEN CASE WHEN i.indisunique THEN 'unique ' ELSE '' END || c.relname || '(' || k.columns || ')'
+        ELSE ic.relname END)
       FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+      JOIN pg_catalog.pg_am m ON m.oid = ic.relam
+      CROSS JOIN LATERAL (SELECT string_agg(a.attname, ', ' ORDER BY x.n) AS columns
+        FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS x(attnum, n)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.attnum WHERE x.n <= i.indnkeyatts) AS k
       WHERE i.indrelid = c.oid AND i.indisvalid AND i.indislive
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
           WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))), '[]'),
@@ -113,6 +140,9 @@ struct Place {
     has_auth: bool,
     has_migrations: bool,
     functions: Vec<String>,
+    grants: Vec<GrantFacts>,
+    published: Vec<(String, String)>,
+    sign_up_triggers: Vec<String>,
     has_sequences: bool,
 }
 
@@ -146,6 +176,9 @@ pub async fn inspect(options: &TargetOptions, schema: &str) -> Result<Inspection
         has_auth: place.has_auth,
         has_migrations: place.has_migrations,
         functions: place.functions,
+        grants: place.grants,
+        published: place.published,
+        sign_up_triggers: place.sign_up_triggers,
         has_sequences: place.has_sequences,
         tables,
     })

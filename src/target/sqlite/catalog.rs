@@ -97,13 +97,13 @@ pub async fn measure(
     Ok(match catalog {
         Catalog::Columns { .. } => unreachable!("answered with the look at all tables"),
         Catalog::IndexesValid { require, .. } => {
-            Ok(Measured::of_problems(&absent(conn, "index", require).await?))
+            Ok(Measured::of_problems(absent(conn, "index", require).await?))
         }
         Catalog::Triggers { require, .. } => {
             // What a trigger calls stands in its own body here.
             let name = |wanted: &String| wanted.split("->").next().unwrap_or(wanted).trim().to_owned();
             let names: Vec<String> = require.iter().flat_map(|(_, names)| names).map(name).collect();
-            Ok(Measured::of_problems(&absent(conn, "trigger", &names).await?))
+            Ok(Measured::of_problems(absent(conn, "trigger", &names).await?))
         }
         other => Err(refused(why_not(other).unwrap_or("this version does not know how"))),
     })

@@ -108,6 +108,7 @@ pub async fn fingerprint(ask: &mut Ask<'_>, schema: &str, allow: &[String]) -> R
     let fingerprint = Fingerprint {
         allow: allow.iter().cloned().collect(),
         objects: facts.into_iter().map(|fact| (fact.object, fact.definition)).collect(),
+        told: Vec::new(),
     };
     Ok(Measured {
         value: Some(0.0),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use crate::domain::measurement::Measured;
+use crate::domain::problem::{Object, ObjectKind, Problem, place, words};
 
 use super::policy_terms::terms;
 use super::{Ask, ObjectError};
@@ -34,14 +35,15 @@ JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 ORDER BY 1";
 pub async fn indexes(ask: &mut Ask<'_>, schema: &str, require: &[String]) -> Result<Measured, ObjectError> {
     ask.need_schema(schema).await?;
     let found: Vec<Index> = ask.rows(INDEXES, &[schema]).await?;
-    let mut problems: Vec<String> = found
+    let mut problems: Vec<Problem> = found
         .iter()
         .filter(|index| !index.valid && !index.building)
         .map(|index| {
-            format!(
-                "index {} on {} is invalid: REINDEX INDEX CONCURRENTLY it, or drop it",
-                index.name, index.table
-            )
+            let Index { name, table, .. } = index;
+            let text =
+                format!("index {name} on {table} is invalid: REINDEX INDEX CONCURRENTLY it, or drop it");
+            let about = Object::new(ObjectKind::Index, name).of(place(schema, table));
+            Problem::about(text, about.over(index.columns.clone()))
         })
         .collect();
     // Named by itself, or by what it does: `users(email)`, `unique users(email)`.
@@ -53,9 +55,23 @@ pub async fn indexes(ask: &mut Ask<'_>, schema: &str, require: &[String]) -> Res
         }
         known.push(what);
     }
-    let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    missing("index", require, &names, &mut problems);
-    Ok(Measured::of_problems(&problems))
+    for wanted in require.iter().filter(|wanted| !known.contains(wanted)) {
+        let about = missing_index(schema, wanted);
+        problems.push(Problem::about(format!("index {wanted} does not exist"), about));
+    }
+    Ok(Measured::of_problems(problems))
+}
+
+/// `unique users(email)` tells its table and its columns, a name neither.
+fn missing_index(schema: &str, wanted: &str) -> Object {
+    let about = Object::new(ObjectKind::Index, wanted).gone();
+    let what = wanted.strip_prefix("unique ").unwrap_or(wanted);
+    match what.strip_suffix(')').and_then(|what| what.split_once('(')) {
+        Some((table, columns)) => {
+            about.of(place(schema, table)).over(columns.split(", ").map(str::to_owned).collect())
+        }
+        None => about,
+    }
 }
 
 #[derive(Deserialize)]
@@ -81,15 +97,24 @@ pub async fn constraints(
 ) -> Result<Measured, ObjectError> {
     ask.need_schema(schema).await?;
     let found: Vec<Constraint> = ask.rows(CONSTRAINTS, &[schema]).await?;
-    let mut problems: Vec<String> = found
+    let about = |k: &Constraint| {
+        let columns = words(&k.definition).into_iter().map(str::to_owned).collect();
+        Object::new(ObjectKind::Constraint, &k.name).of(place(schema, &k.table)).over(columns)
+    };
+    let mut problems: Vec<Problem> = found
         .iter()
         .filter(|k| !k.validated && (foreign_keys || !k.definition.starts_with("FOREIGN KEY")))
-        .map(|k| format!("constraint {} on {} has not been validated: {}", k.name, k.table, k.definition))
+        .map(|k| {
+            let (name, table, is) = (&k.name, &k.table, &k.definition);
+            Problem::about(format!("constraint {name} on {table} has not been validated: {is}"), about(k))
+        })
         .collect();
     let is_named = |k: &Constraint, name: &str| k.name == name || format!("{}.{}", k.table, k.name) == name;
     for name in require.iter().chain(definitions.iter().map(|(name, _)| name)).collect::<BTreeSet<_>>() {
         if !found.iter().any(|k| is_named(k, name)) {
-            problems.push(format!("constraint {name} does not exist"));
+            let defined = definitions.iter().find(|(known, _)| known == name).map(|(_, is)| is.as_str());
+            let about = missing_constraint(schema, name, defined);
+            problems.push(Problem::about(format!("constraint {name} does not exist"), about));
         }
     }
     for (name, wanted) in definitions {
@@ -99,10 +124,21 @@ pub async fn constraints(
             && !same.any(fits)
         {
             let (name, table, is) = (&other.name, &other.table, &other.definition);
-            problems.push(format!("constraint {name} on {table} is {is}, not {wanted}"));
+            let text = format!("constraint {name} on {table} is {is}, not {wanted}");
+            problems.push(Problem::about(text, about(other)));
         }
     }
-    Ok(Measured::of_problems(&problems))
+    Ok(Measured::of_problems(problems))
+}
+
+/// A constraint may be named with its table, and what it was says which columns it is about.
+fn missing_constraint(schema: &str, name: &str, defined: Option<&str>) -> Object {
+    let (table, name) = match name.rsplit_once('.') {
+        Some((table, name)) => (Some(place(schema, table)), name),
+        None => (None, name),
+    };
+    let columns = defined.map(words).unwrap_or_default().into_iter().map(str::to_owned).collect();
+    Object { table, ..Object::new(ObjectKind::Constraint, name).over(columns).gone() }
 }
 
 #[derive(Deserialize)]
@@ -136,11 +172,16 @@ pub async fn foreign(
     let mut problems = Vec::new();
     for key in &found {
         let what = format!("foreign key {} of {}", key.name, key.table);
+        let about = || {
+            let object = Object::new(ObjectKind::Constraint, &key.name).of(place(schema, &key.table));
+            object.over(key.columns.clone())
+        };
         if !key.validated {
-            problems.push(format!("{what} has not been validated"));
+            problems.push(Problem::about(format!("{what} has not been validated"), about()));
         }
         if !key.enforced {
-            problems.push(format!("{what} is not enforced: its triggers are disabled"));
+            problems
+                .push(Problem::about(format!("{what} is not enforced: its triggers are disabled"), about()));
         }
     }
     for (table, keys) in require {
@@ -156,15 +197,20 @@ pub async fn foreign(
                         || compact == format!("{columns} {}", key.target))
             };
             if !found.iter().any(|key| fits(&key)) {
-                problems.push(format!("foreign key {wanted} of {table} does not exist"));
+                let about = missing_foreign_key(place(schema, table), wanted);
+                problems
+                    .push(Problem::about(format!("foreign key {wanted} of {table} does not exist"), about));
             }
         }
     }
-    Ok(Measured::of_problems(&problems))
+    Ok(Measured::of_problems(problems))
 }
 
-fn missing(kind: &str, require: &[String], found: &[&str], problems: &mut Vec<String>) {
-    for name in require.iter().filter(|name| !found.contains(&name.as_str())) {
-        problems.push(format!("{kind} {name} does not exist"));
+/// One that is named by its columns tells them.
+fn missing_foreign_key(table: String, wanted: &str) -> Object {
+    let about = Object::new(ObjectKind::Constraint, wanted).of(table).gone();
+    match wanted.contains([' ', ',', '>', '(']) {
+        true => about.over(words(wanted).into_iter().map(str::to_owned).collect()),
+        false => about,
     }
 }

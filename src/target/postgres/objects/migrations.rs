@@ -65,7 +65,7 @@ fn compare(files: &[String], applied: &BTreeSet<String>) -> Measured {
     for version in applied.iter().filter(|version| !stamps.contains_key(version.as_str())) {
         problems.push(format!("migration {version} was applied, but there is no such file"));
     }
-    Measured { notes, ..Measured::of_problems(&problems) }
+    Measured { notes, ..Measured::of_problems(problems) }
 }
 
 #[cfg(test)]

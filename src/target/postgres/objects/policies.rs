@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::domain::measure::PolicyExpectation;
 use crate::domain::measurement::Measured;
+use crate::domain::problem::{Object, ObjectKind, Problem, place};
 
 use super::policy_truth::constant;
 use super::{Ask, ObjectError, policy_terms};
@@ -85,29 +86,38 @@ pub async fn rls(ask: &mut Ask<'_>, schema: &str, wanted: Wanted<'_>) -> Result<
     let Wanted { tables: only, allow, require, policies, .. } = wanted;
     ask.need_schema(schema).await?;
     let tables: Vec<Table> = ask.rows(TABLES, &[schema]).await?;
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = Vec::new();
     let known = |name: &str| tables.iter().find(|t| t.name == name);
-    for name in only.iter().filter(|name| known(name).is_none()) {
-        problems.push(format!("table {name} does not exist"));
-    }
+    let table_is =
+        |name: &str, text: String| Problem::about(text, Object::new(ObjectKind::Table, &place(schema, name)));
+    let policy_is = |table: &str, name: &str, text: String| {
+        Problem::about(text, Object::new(ObjectKind::Policy, name).of(place(schema, table)))
+    };
+    let no_table = |name: &str| {
+        let about = Object::new(ObjectKind::Table, &place(schema, name)).gone();
+        Problem::about(format!("table {name} does not exist"), about)
+    };
+    problems.extend(only.iter().filter(|name| known(name).is_none()).map(|name| no_table(name)));
     for role in tables.iter().flat_map(|table| &table.bypassing).collect::<BTreeSet<_>>() {
-        problems
-            .push(format!("no policy holds for {role}: ALTER ROLE {} NOBYPASSRLS NOSUPERUSER", ident(role)));
+        let text = format!("no policy holds for {role}: ALTER ROLE {} NOBYPASSRLS NOSUPERUSER", ident(role));
+        problems.push(text.into());
     }
     let (mut closed, mut constant) = (Vec::new(), Vec::new());
     for table in tables.iter().filter(|t| only.is_empty() || only.contains(&t.name)) {
         if !table.enabled && !allow.contains(&table.name) {
-            problems.push(format!("row-level security is off on {}", table.name));
+            let text = format!("row-level security is off on {}", table.name);
+            problems.push(table_is(&table.name, text));
         }
         if table.enabled && table.policies.is_empty() {
             closed.push(table.name.as_str());
         }
         for owner in &table.owners {
-            problems.push(format!("{} belongs to {owner}, for whom its policies do not hold", table.name));
+            let text = format!("{} belongs to {owner}, for whom its policies do not hold", table.name);
+            problems.push(table_is(&table.name, text));
         }
         if table.enabled && !table.policies.is_empty() && table.policies.iter().all(|p| !p.permissive) {
-            problems
-                .push(format!("every policy on {} is restrictive, so that nobody sees a row", table.name));
+            let text = format!("every policy on {} is restrictive, so that nobody sees a row", table.name);
+            problems.push(table_is(&table.name, text));
         }
         for policy in &table.policies {
             let named = format!("{}.{}", table.name, policy.name);
@@ -116,42 +126,45 @@ pub async fn rls(ask: &mut Ask<'_>, schema: &str, wanted: Wanted<'_>) -> Result<
             }
             if let Some(problem) = verdicts(ask, schema, table, policy).await? {
                 constant.push((table.name.as_str(), policy.name.as_str()));
-                problems.push(problem);
+                problems.push(policy_is(&table.name, &policy.name, problem));
             } else if wanted.only && !wanted.names(&table.name, &policy.name) {
                 let (name, of, what) = (&policy.name, &table.name, policy_terms::summary(policy));
-                problems
-                    .push(format!("policy \"{name}\" on {of} is none of those that the suite names: {what}"));
+                let text = format!("policy \"{name}\" on {of} is none of those that the suite names: {what}");
+                problems.push(policy_is(of, name, text));
             }
         }
     }
     for (name, policies) in require {
         let Some(table) = known(name) else {
-            problems.push(format!("table {name} does not exist"));
+            problems.push(no_table(name));
             continue;
         };
         for policy in policies.iter().filter(|p| !table.policies.iter().any(|known| known.name == **p)) {
-            problems.push(format!("policy \"{policy}\" on {name} does not exist"));
+            let text = format!("policy \"{policy}\" on {name} does not exist");
+            problems.push(policy_is(name, policy, text));
         }
     }
     for (name, expected) in policies {
         let Some(table) = known(name) else {
-            problems.push(format!("table {name} does not exist"));
+            problems.push(no_table(name));
             continue;
         };
         for (policy, expectation) in expected {
             let title = format!("policy \"{policy}\" on {name}");
             match table.policies.iter().find(|known| known.name == *policy) {
-                None => problems.push(format!("{title} does not exist")),
+                None => problems.push(policy_is(name, policy, format!("{title} does not exist"))),
                 // What is wrong with it has been said.
                 Some(_) if constant.contains(&(name.as_str(), policy.as_str())) => {}
                 Some(found) => problems.extend(
-                    policy_terms::differences(found, expectation).into_iter().map(|d| format!("{title} {d}")),
+                    policy_terms::differences(found, expectation)
+                        .into_iter()
+                        .map(|d| policy_is(name, policy, format!("{title} {d}"))),
                 ),
             }
         }
     }
-    let mut measured = Measured::of_problems(&problems);
-    if problems.is_empty() && !closed.is_empty() {
+    let mut measured = Measured::of_problems(problems);
+    if measured.problems.is_empty() && !closed.is_empty() {
         measured.detail =
             Some(format!("without any policy, closed to all but bypassing roles: {}", closed.join(", ")));
     }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::domain::measurement::Measured;
+use crate::domain::problem::{Object, ObjectKind, Problem, place};
 
 use super::{Ask, ObjectError};
 
@@ -13,31 +14,41 @@ struct Function {
     /// None for a procedure.
     returns: Option<String>,
     definer: bool,
+    /// It sets its own search path, so that nobody slips in a table of theirs.
+    #[serde(default)]
+    search_path: bool,
 }
 
 const FUNCTIONS: &str = "
 SELECT json_build_object('name', p.proname, 'arguments', oidvectortypes(p.proargtypes),
-  'returns', pg_get_function_result(p.oid), 'definer', p.prosecdef)::text
+  'returns', pg_get_function_result(p.oid), 'definer', p.prosecdef,
+  'search_path', EXISTS (SELECT FROM unnest(p.proconfig) AS c WHERE c LIKE 'search_path=%'))::text
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $1 ORDER BY 1";
 
-/// What a suite says of one function: `name`, `name(types)`, `name(types) -> type security definer`.
+/// What a suite says of one function: `name`, `name(types)`,
+/// `name(types) -> type security definer set search_path`.
 struct WantedFunction<'a> {
     name: &'a str,
     /// The name with the types, where they are given.
     signature: Option<&'a str>,
     returns: Option<&'a str>,
     definer: Option<bool>,
+    search_path: bool,
 }
 
 impl<'a> WantedFunction<'a> {
     fn parse(text: &'a str) -> Self {
         let mut definer = None;
+        let ends = |text: &'a str, words: &str| {
+            let (before, end) = text.split_at_checked(text.len().saturating_sub(words.len()))?;
+            end.eq_ignore_ascii_case(words).then(|| before.trim_end())
+        };
         let mut rest = text.trim();
+        let path = ends(rest, "set search_path");
+        rest = path.unwrap_or(rest);
         for (words, is) in [("security definer", true), ("security invoker", false)] {
-            if let Some((before, end)) = rest.split_at_checked(rest.len().saturating_sub(words.len()))
-                && end.eq_ignore_ascii_case(words)
-            {
-                (rest, definer) = (before.trim_end(), Some(is));
+            if let Some(before) = ends(rest, words) {
+                (rest, definer) = (before, Some(is));
             }
         }
         let (signature, returns) = match rest.split_once("->") {
@@ -49,6 +60,7 @@ impl<'a> WantedFunction<'a> {
             signature: signature.contains('(').then_some(signature),
             returns: returns.filter(|text| !text.is_empty()),
             definer,
+            search_path: path.is_some(),
         }
     }
 
@@ -76,8 +88,17 @@ impl<'a> WantedFunction<'a> {
                 return Some(format!("function {called} returns {returns}, not {wanted}"));
             }
             let security = |definer| if definer { "SECURITY DEFINER" } else { "SECURITY INVOKER" };
-            self.definer.filter(|wanted| *wanted != f.definer).map(|wanted| {
-                format!("function {called} is {}, not {}", security(f.definer), security(wanted))
+            if let Some(wanted) = self.definer.filter(|wanted| *wanted != f.definer) {
+                return Some(format!(
+                    "function {called} is {}, not {}",
+                    security(f.definer),
+                    security(wanted)
+                ));
+            }
+            (self.search_path && !f.search_path).then(|| {
+                format!(
+                    "function {called} no longer sets its search_path: ALTER FUNCTION it SET search_path = ''"
+                )
             })
         };
         let differences: Vec<Option<String>> = candidates.iter().map(|f| differs(f)).collect();
@@ -88,9 +109,14 @@ impl<'a> WantedFunction<'a> {
 pub async fn functions(ask: &mut Ask<'_>, schema: &str, require: &[String]) -> Result<Measured, ObjectError> {
     ask.need_schema(schema).await?;
     let found: Vec<Function> = ask.rows(FUNCTIONS, &[schema]).await?;
-    let problems: Vec<String> =
-        require.iter().filter_map(|wanted| WantedFunction::parse(wanted).problem(&found)).collect();
-    Ok(Measured::of_problems(&problems))
+    let problem = |wanted: &String| {
+        let wanted = WantedFunction::parse(wanted);
+        let text = wanted.problem(&found)?;
+        let about = Object::new(ObjectKind::Function, wanted.signature.unwrap_or(wanted.name));
+        let about = if found.iter().any(|f| f.name == wanted.name) { about } else { about.gone() };
+        Some(Problem::about(text, about))
+    };
+    Ok(Measured::of_problems(require.iter().filter_map(problem)))
 }
 
 #[derive(Deserialize)]
@@ -116,12 +142,16 @@ pub async fn triggers(
 ) -> Result<Measured, ObjectError> {
     ask.need_schema(schema).await?;
     let found: Vec<Trigger> = ask.rows(TRIGGERS, &[schema]).await?;
-    let mut problems: Vec<String> = found
+    let about = |table: &str, name: &str| Object::new(ObjectKind::Trigger, name).of(place(schema, table));
+    let mut problems: Vec<Problem> = found
         .iter()
-        .filter_map(|t| match t.fires.as_str() {
-            "D" => Some(format!("trigger {} on {} is disabled", t.name, t.table)),
-            "R" => Some(format!("trigger {} on {} fires in replication only", t.name, t.table)),
-            _ => None,
+        .filter_map(|t| {
+            let text = match t.fires.as_str() {
+                "D" => format!("trigger {} on {} is disabled", t.name, t.table),
+                "R" => format!("trigger {} on {} fires in replication only", t.name, t.table),
+                _ => return None,
+            };
+            Some(Problem::about(text, about(&t.table, &t.name)))
         })
         .collect();
     for (table, wanted) in require {
@@ -131,17 +161,21 @@ pub async fn triggers(
                 None => (wanted.as_str(), None),
             };
             match found.iter().find(|t| t.table == *table && t.name == name) {
-                None => problems.push(format!("trigger {name} on {table} does not exist")),
+                None => {
+                    let calls = function.map(str::to_owned).into_iter().collect();
+                    let text = format!("trigger {name} on {table} does not exist");
+                    problems.push(Problem::about(text, about(table, name).over(calls).gone()));
+                }
                 Some(t) => {
                     if let Some(function) = function.filter(|function| *function != t.function) {
-                        problems
-                            .push(format!("trigger {name} on {table} calls {}, not {function}", t.function));
+                        let text = format!("trigger {name} on {table} calls {}, not {function}", t.function);
+                        problems.push(Problem::about(text, about(table, name)));
                     }
                 }
             }
         }
     }
-    Ok(Measured::of_problems(&problems))
+    Ok(Measured::of_problems(problems))
 }
 
 #[cfg(test)]
@@ -155,6 +189,7 @@ mod tests {
             arguments: "uuid, integer".into(),
             returns: Some("boolean".into()),
             definer: true,
+            search_path: false,
         }];
         for (wanted, problem) in [
             ("deduct", None),
@@ -165,6 +200,12 @@ mod tests {
             ("deduct(text)", Some("function deduct(text) does not exist, but deduct(uuid, integer) does")),
             ("deduct -> void", Some("function deduct returns boolean, not void")),
             ("deduct security invoker", Some("function deduct is SECURITY DEFINER, not SECURITY INVOKER")),
+            (
+                "deduct security definer set search_path",
+                Some(
+                    "function deduct no longer sets its search_path: ALTER FUNCTION it SET search_path = ''",
+                ),
+            ),
         ] {
             assert_eq!(WantedFunction::parse(wanted).problem(&found).as_deref(), problem, "{wanted}");
         }

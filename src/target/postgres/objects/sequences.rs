@@ -80,7 +80,7 @@ pub async fn sequences(ask: &mut Ask<'_>, schema: &str) -> Result<Measured, Obje
         .iter()
         .filter_map(|position| found.get(position.sequence).and_then(|of| problem(of, position)))
         .collect();
-    let mut measured = Measured::of_problems(&problems);
+    let mut measured = Measured::of_problems(problems);
     let unseen: Vec<&str> = found.iter().filter(|s| !s.readable).map(|s| s.name.as_str()).collect();
     if !unseen.is_empty() {
         let role = ident(&ask.session.facts.role);

@@ -70,5 +70,5 @@ pub async fn long_transactions(ask: &mut Ask<'_>, over: u32) -> Result<Measured,
             format!("process {} has a transaction open for {} s ({state})", t.pid, t.seconds)
         })
         .collect();
-    Ok(Measured { unit: Unit::Number, ..Measured::of_problems(&lines) })
+    Ok(Measured { unit: Unit::Number, ..Measured::of_problems(lines) })
 }
