@@ -44,6 +44,15 @@ pub fn guards(seen: &Inspection, tables: &[&TableFacts]) -> Vec<Guard> {
             reason: "A disabled trigger does its work for no row, and says nothing",
         });
     }
+    if !seen.sign_up_triggers.is_empty() {
+        let names: Vec<&str> = seen.sign_up_triggers.iter().map(String::as_str).collect();
+        guards.push(Guard {
+            kind: "sign_up_triggers".into(),
+            yaml: format!("triggers: {{ schema: auth, require: {{ users: {} }} }}", list(&names)),
+            title: "Who signs up gets what the triggers on auth.users make".into(),
+            reason: "Nothing else tells that they are gone until somebody signs up",
+        });
+    }
     let functions: Vec<String> = seen.functions.iter().map(|text| inline(text)).collect();
     if !functions.is_empty() {
         guards.push(Guard {
@@ -111,7 +120,7 @@ fn on_one_line(sql: &str) -> String {
     }
 }
 
-/// CHECKs and foreign keys say more than their names.
+/// What a constraint is says more than its name.
 fn constraints_valid(schema: &str, tables: &[&TableFacts]) -> String {
     let of = |table: &TableFacts, name: &str| inline(&format!("{}.{name}", table.name));
     let mut names = Vec::new();

@@ -3,6 +3,7 @@
 mod guards;
 mod names;
 mod render;
+mod rights;
 mod rules;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub enum Place {
     /// A table of another schema, named in full.
     Elsewhere(String),
     Schema,
+    Queries,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

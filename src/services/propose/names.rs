@@ -23,7 +23,8 @@ const PASSING: [&str; 10] =
     ["session", "job", "queue", "cache", "lock", "token", "outbox", "tmp", "temp", "presence"];
 
 /// Who a person is called in a column, where the table is `users`.
-const PEOPLE: [&str; 10] = [
+const PEOPLE: [&str; 11] = [
+    "user",
     "owner",
     "author",
     "creator",
@@ -39,6 +40,10 @@ const PEOPLE: [&str; 10] = [
 /// Texts of which a product has one for each row.
 const NATURAL: [&str; 9] =
     ["email", "username", "slug", "handle", "sku", "fingerprint", "checksum", "subdomain", "domain"];
+
+/// What there is never less than none of.
+const AMOUNTS: [&str; 11] =
+    ["price", "quantity", "qty", "size", "bytes", "seats", "stock", "total", "tokens", "weight", "duration"];
 
 /// When a row was made: what an append-only table is as fresh as.
 const BEGINNINGS: [&str; 6] =
@@ -84,7 +89,11 @@ pub fn meant<'a>(
     let person = || {
         let last = words.last().copied().unwrap_or_default();
         let is_person = PEOPLE.contains(&last);
-        tables.iter().find(|other| is_person && matches!(other.name.as_str(), "users" | "user"))
+        // On Supabase people are in auth.users, and what is known of them in a table beside it.
+        ["users", "user", "profiles", "profile"]
+            .iter()
+            .filter(|_| is_person)
+            .find_map(|name| tables.iter().find(|other| other.name == *name))
     };
     named.or_else(person).filter(fits)
 }
@@ -124,6 +133,20 @@ pub fn is_natural_key(column: &ColumnFacts) -> bool {
     let is_digest = ["sha256", "sha1", "hash", "key", "token", "code", "uuid", "number"].contains(&last);
     let foreign = is_text(&column.type_name) && stem(&column.name).is_some();
     NATURAL.contains(&lower.as_str()) || NATURAL.contains(&last) || (is_digest && lower != "key") || foreign
+}
+
+/// A number that would be wrong below zero.
+pub fn is_amount(column: &ColumnFacts) -> bool {
+    let numeric = ["smallint", "integer", "bigint", "real", "double precision"]
+        .contains(&column.type_name.as_str())
+        || column.type_name.starts_with("numeric");
+    numeric && column.name.to_lowercase().split('_').any(|word| AMOUNTS.contains(&word))
+}
+
+pub fn is_address(column: &ColumnFacts) -> bool {
+    let lower = column.name.to_lowercase();
+    (is_text(&column.type_name) || column.type_name == "citext")
+        && (lower == "email" || lower.ends_with("_email"))
 }
 
 pub fn beginning(table: &TableFacts) -> Option<&ColumnFacts> {

@@ -105,8 +105,10 @@ impl Entry<'_> {
 }
 
 fn sections(lines: &mut Vec<String>, schema: &str, all: &[Entry<'_>]) {
-    let (tables, catalog): (Vec<&Entry<'_>>, Vec<&Entry<'_>>) =
-        all.iter().partition(|entry| entry.proposal.place != Place::Schema);
+    let at = |place: Place| all.iter().filter(move |entry| entry.proposal.place == place).collect::<Vec<_>>();
+    let (catalog, queries) = (at(Place::Schema), at(Place::Queries));
+    let of_table = |entry: &&Entry<'_>| !matches!(entry.proposal.place, Place::Schema | Place::Queries);
+    let tables: Vec<&Entry<'_>> = all.iter().filter(of_table).collect();
     if !tables.is_empty() {
         heading(lines, "", "tables:", &tables);
     }
@@ -114,15 +116,17 @@ fn sections(lines: &mut Vec<String>, schema: &str, all: &[Entry<'_>]) {
         let name = match &of_one[0].proposal.place {
             Place::Table(name) => table_name(schema, name),
             Place::Elsewhere(name) => name.clone(),
-            Place::Schema => continue,
+            Place::Schema | Place::Queries => continue,
         };
         heading(lines, "  ", &format!("{}:", inline(&name)), of_one);
         items(lines, "    ", of_one);
         lines.push(String::new());
     }
-    if !catalog.is_empty() {
-        heading(lines, "", "schema:", &catalog);
-        items(lines, "  ", &catalog);
+    for (section, entries) in [("schema:", catalog), ("queries:", queries)] {
+        if !entries.is_empty() {
+            heading(lines, "", section, &entries);
+            items(lines, "  ", &entries);
+        }
     }
     while lines.last().is_some_and(String::is_empty) {
         lines.pop();

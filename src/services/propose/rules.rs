@@ -9,6 +9,7 @@ use crate::domain::wording::number;
 use super::guards;
 use super::names;
 use super::render::{inline, list, reference};
+use super::rights;
 use super::{Body, Place, Proposal};
 
 /// Fewer rows than these are too few to conclude from what they have in common.
@@ -30,6 +31,8 @@ pub fn propose(seen: &Inspection) -> Vec<Proposal> {
         of.references();
         of.companions();
         of.accepted_values();
+        of.addresses();
+        of.amounts();
         of.freshness(seen);
     }
     // With no table to read, the rest would be an answer to another question.
@@ -218,6 +221,30 @@ impl Of<'_> {
         }
     }
 
+    fn addresses(&mut self) {
+        let checked = |name: &str| self.table.checks.iter().any(|check| mentions(check, name));
+        let addresses: Vec<&ColumnFacts> =
+            self.table.columns.iter().filter(|c| names::is_address(c) && !checked(&c.name)).collect();
+        for column in addresses {
+            let column = inline(&column.name);
+            let yaml = format!(
+                "matches_pattern: {{ column: {column}, pattern: '^[^@[:space:]]+@[^@[:space:]]+$' }}"
+            );
+            self.add(yaml, "An address by its name, and nothing keeps an empty one out".to_owned());
+        }
+    }
+
+    fn amounts(&mut self) {
+        let checked = |name: &str| self.table.checks.iter().any(|check| mentions(check, name));
+        let amounts: Vec<&ColumnFacts> =
+            self.table.columns.iter().filter(|c| names::is_amount(c) && !checked(&c.name)).collect();
+        for column in amounts {
+            let yaml = format!("in_range: {{ column: {}, min: 0 }}", inline(&column.name));
+            let why = "There is never less than none of it by its name, and no CHECK says so".to_owned();
+            self.add(yaml, why).severity = Severity::Warning;
+        }
+    }
+
     fn freshness(&mut self, seen: &Inspection) {
         let table = self.table;
         let Some(column) = names::beginning(table) else { return };
@@ -301,6 +328,10 @@ fn schema(seen: &Inspection) -> Vec<Proposal> {
     }
     for guard in guards::guards(seen, &readable(seen)) {
         proposals.push(one(&guard.kind, guard.yaml, &guard.title, Severity::Critical, guard.reason));
+    }
+    for guard in rights::queries(seen, &readable(seen)) {
+        let query = one(&guard.kind, guard.yaml, &guard.title, Severity::Critical, guard.reason);
+        proposals.push(Proposal { place: Place::Queries, ..query });
     }
     proposals.push(one(
         "drift",

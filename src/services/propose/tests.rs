@@ -1,7 +1,8 @@
 use super::{Trial, propose, render};
 use crate::domain::clock::Timestamp;
 use crate::domain::inspection::{
-    ColumnFacts, ColumnStats, ConstraintFacts, ForeignKeyFacts, Inspection, PolicyFacts, TableFacts,
+    ColumnFacts, ColumnStats, ConstraintFacts, ForeignKeyFacts, GrantFacts, Inspection, PolicyFacts,
+    TableFacts,
 };
 use crate::suite;
 
@@ -58,6 +59,9 @@ fn seen(tables: Vec<TableFacts>) -> Inspection {
         has_auth: false,
         has_migrations: false,
         functions: Vec::new(),
+        grants: Vec::new(),
+        published: Vec::new(),
+        sign_up_triggers: Vec::new(),
         has_sequences: false,
         tables,
     }
@@ -72,9 +76,19 @@ fn keys(seen: &Inspection) -> Vec<String> {
 }
 
 fn is_guard(key: &str) -> bool {
-    ["constraints", "indexes", "triggers", "functions", "columns", "drift"]
-        .iter()
-        .any(|kind| key.starts_with(&format!("public.{kind}")))
+    [
+        "constraints",
+        "indexes",
+        "triggers",
+        "functions",
+        "columns",
+        "drift",
+        "sign_up_triggers",
+        "grants",
+        "publications",
+    ]
+    .iter()
+    .any(|kind| key.starts_with(&format!("public.{kind}")))
 }
 
 /// The keys beside the row counts, with something changed.
@@ -137,19 +151,19 @@ fn a_companion_must_have_its_row() {
 fn what_a_constraint_proves_is_left_out() {
     let tables = || vec![table("users", &["id uuid!", "email text"])];
     let email = |checks: &[&str]| checks.iter().map(|c| format!("users.{c}.email")).collect::<Vec<_>>();
-    assert_eq!(changed(tables(), |_| ()), email(&["not_null", "unique"]));
-    assert_eq!(changed(tables(), |t| t[0].columns[1].not_null = true), email(&["unique"]));
+    assert_eq!(changed(tables(), |_| ()), email(&["not_null", "unique", "matches_pattern"]));
+    assert_eq!(changed(tables(), |t| t[0].columns[1].not_null = true), email(&["unique", "matches_pattern"]));
     let check = |t: &mut Vec<TableFacts>| t[0].checks.push("CHECK ((email IS NOT NULL))".to_owned());
     assert_eq!(changed(tables(), check), email(&["unique"]));
     let unique = |t: &mut Vec<TableFacts>| t[0].unique.push(vec!["email".to_owned()]);
-    assert_eq!(changed(tables(), unique), email(&["not_null"]));
+    assert_eq!(changed(tables(), unique), email(&["not_null", "matches_pattern"]));
     let lower = |t: &mut Vec<TableFacts>| {
         t[0].loosely_unique
             .push("CREATE UNIQUE INDEX u ON public.users USING btree (lower(email))".to_owned());
     };
-    assert_eq!(changed(tables(), lower), email(&["not_null"]));
+    assert_eq!(changed(tables(), lower), email(&["not_null", "matches_pattern"]));
     let empty_ones = |t: &mut Vec<TableFacts>| t[0].columns[1].stats.as_mut().unwrap().null_fraction = 0.5;
-    assert_eq!(changed(tables(), empty_ones), email(&["unique"]));
+    assert_eq!(changed(tables(), empty_ones), email(&["unique", "matches_pattern"]));
 }
 
 #[test]
@@ -196,7 +210,7 @@ fn without_statistics_the_names_speak() {
     let mut users = table("users", &["id uuid!", "email text", "nickname text", "slug text"]);
     users.rows = None;
     users.columns.iter_mut().for_each(|column| column.stats = None);
-    assert_eq!(changed(vec![users], |_| ()), ["users.not_null.email"]);
+    assert_eq!(changed(vec![users], |_| ()), ["users.not_null.email", "users.matches_pattern.email"]);
 }
 
 #[test]
@@ -248,6 +262,14 @@ fn what_is_not_read_is_guarded() {
     let mut seen = seen(vec![one, table("a_b", &["id uuid!"])]);
     seen.has_auth = true;
     seen.functions = vec!["f() -> trigger".to_owned()];
+    seen.sign_up_triggers = vec!["made -> f".to_owned()];
+    let grant = |table: &str| GrantFacts {
+        table: table.to_owned(),
+        role: "authenticated".to_owned(),
+        privileges: "INSERT, SELECT".to_owned(),
+    };
+    seen.grants = vec![grant("a b"), grant("a_b")];
+    seen.published = vec![("it's".to_owned(), "a b".to_owned()), ("it's".to_owned(), "elsewhere".to_owned())];
     let proposals = propose(&seen);
     let yaml = render(&seen, &proposals, &vec![Trial::Holds; proposals.len()]);
     let suite = suite::parse("init", &yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
@@ -259,10 +281,13 @@ fn what_is_not_read_is_guarded() {
             "public.constraints",
             "public.indexes",
             "public.triggers",
+            "public.sign_up_triggers",
             "public.functions",
             "public.columns.a_b",
             "public.columns.a_b_2",
-            "public.drift"
+            "public.drift",
+            "public.grants",
+            "public.publications"
         ]
     );
     for part in [
@@ -272,6 +297,10 @@ fn what_is_not_read_is_guarded() {
         "      definitions:\n        a b.a b_check: \"CHECK ((id > 0))\"\n",
         "      require:\n        a b: [\"on, made -> f\"]\n",
         "  - functions:\n      schema: public\n      require:\n        - \"f() -> trigger\"\n",
+        "  - triggers: { schema: auth, require: { users: [\"made -> f\"] } }\n    key: public.sign_up_triggers\n",
+        "queries:\n",
+        "  - failed_rows: |\n      WITH given(role, privileges, tables) AS (VALUES\n        ('authenticated', 'INSERT, SELECT', 'a b, a_b')),\n",
+        "      WITH expected(publication, name) AS (VALUES\n        ('it''s', 'a b'))\n",
     ] {
         assert!(yaml.contains(part), "{part}\n{yaml}");
     }
