@@ -206,7 +206,7 @@ async fn explain_shows_the_plan_and_reads_no_table() {
     let plan = &finished.stdout;
     for part in [
         "no table was read for this",
-        "statement 1: 6 checks fused, cost ",
+        "statement 1: 7 checks fused, cost ",
         "Seq Scan on messages",
         "  c3 messages.not_null.content, carried while its tables are quiet\n",
         "count(*) - count(\"content\") AS",
