@@ -6,6 +6,7 @@ mod target;
 mod access;
 mod alerts;
 mod api_docs;
+mod blame;
 mod channels;
 mod check_cli;
 mod check_defects;
