@@ -129,7 +129,8 @@ fn drifts(cases: &mut [Case<'_>], again: impl Fn(usize, &Measurement) -> Observa
         let (mut told, mut by) = (Vec::new(), Vec::new());
         for other in cases.iter().filter(|other| other.check.key() != case.check.key()) {
             // What is told by a third one is told all the same.
-            if !(other.observation.reason == TOLD || other.troubled() && other.outranks(case)) {
+            let speaks = other.observation.reason == TOLD || (other.troubled() && other.outranks(case));
+            if !speaks {
                 continue;
             }
             let found = rules::found(other);

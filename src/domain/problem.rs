@@ -222,7 +222,7 @@ impl Object {
                 let own = part_of(name, bare(table))
                     || kind == "view"
                     || definition.contains(&format!("REFERENCES {table}"));
-                (dependent && own && words(definition).iter().any(|word| *word == self.name))
+                (dependent && own && words(definition).contains(&self.name.as_str()))
                     || (kind == "grant" && name.starts_with(&format!("{}.{} ", bare(table), self.name)))
                     // The sequence behind it.
                     || (kind == "sequence" && name.starts_with(&format!("{}_{}", bare(table), self.name)))
