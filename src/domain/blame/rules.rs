@@ -85,7 +85,9 @@ fn comes_first(cases: &[Case<'_>], one: usize, other: usize) -> bool {
 fn told_whole(own: &Case<'_>, other: &Case<'_>, first: bool) -> Option<Why> {
     let (what, others) = (&own.check.measure.what, &other.check.measure.what);
     let failed = other.observation.outcome == Outcome::Fail;
-    if first && what == others && own.observation.outcome == other.observation.outcome {
+    // Who writes the same twice in one suite means two things by it, such as two thresholds.
+    let twice = what == others && own.check.policy.suite != other.check.policy.suite;
+    if first && twice && own.observation.outcome == other.observation.outcome {
         return Some(Why::Same);
     }
     if let Err(error) = &own.measurement.result {
