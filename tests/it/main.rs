@@ -31,6 +31,7 @@ mod outbox;
 mod promises;
 mod provider;
 mod retention;
+mod roles;
 mod rotation;
 mod scheduler;
 mod schemes;
