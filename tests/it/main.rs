@@ -13,6 +13,7 @@ mod demo;
 mod deploy_folders;
 mod fleet;
 mod fleet_cli;
+mod fleet_kill;
 mod gate_forms;
 mod harness;
 mod heartbeat;
