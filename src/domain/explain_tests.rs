@@ -26,7 +26,8 @@ fn over() -> Timestamp {
 fn history(check: &CheckPolicy, outcomes: &[Outcome]) -> Vec<(Timestamp, Vec<Observation>)> {
     let rest = std::iter::repeat(outcomes.last().copied().unwrap_or(Pass));
     let given = outcomes.iter().copied().chain(rest);
-    let made = short().slots(check).zip(given).map(|(slot, outcome)| {
+    let plan = short();
+    let made = plan.slots(check).zip(given).map(|(slot, outcome)| {
         let threshold = matches!(outcome, Fail | Warn).then(|| "> 0".to_owned());
         (slot.at, vec![Observation { threshold, ..seen(check.key.as_str(), slot.at, outcome) }])
     });

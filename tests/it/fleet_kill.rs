@@ -29,15 +29,16 @@ use sqlx::{Connection, SqliteConnection};
 use crate::support::process::Invocation;
 use crate::support::trail::{Step, Trail, assert_claims_are_kept, taken_over};
 use crate::support::watch::{assert_every_slot_answered, policies, replayed};
-use crate::support::{Deploywatch, PgCluster, TestEntropy, eventually, temp_dir};
+use crate::support::{Deploywatch, PgCluster, TestEntropy, temp_dir};
 
 /// One in so many watches a database that is broken.
 const BROKEN: usize = 10;
 /// Longer than a claim lasts.
 const SLEEP: Duration = Duration::from_secs(22);
-const TAKE_OVER: SignedDuration = SignedDuration::from_secs(30);
-/// Until what is due after the last kill is done, on a machine that does many other things.
-const PATIENCE: Duration = Duration::from_secs(400);
+/// How long a claim lasts without being renewed.
+const LEASE: SignedDuration = SignedDuration::from_secs(20);
+/// Somebody takes a step at least this often, on a machine that does many other things.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long each window is, and how long processes are killed at least.
 #[derive(Debug, Clone, Copy)]
@@ -232,35 +233,38 @@ async fn kill(run: Run, fleet: &mut Fleet<'_>, trail: &mut Trail, opened: &Atomi
     }
 }
 
-/// The longest time after `from` and before `to` in which no process took any step: it stood still with the whole
-/// machine, or both were starting.
-fn stillness(steps: &[Timestamp], from: Timestamp, to: Timestamp) -> SignedDuration {
-    let within = steps.iter().copied().filter(|at| *at > from && *at < to);
-    let ends: Vec<Timestamp> = [from].into_iter().chain(within).chain([to]).collect();
-    ends.windows(2).map(|pair| pair[1].duration_since(pair[0])).max().unwrap_or_default()
+/// Waits for as long as something is done still, however slowly.
+async fn until_all_is_over(fleet: &mut Fleet<'_>, trail: &mut Trail) {
+    let (mut last, mut since) = (0, Instant::now());
+    while trail.open().await > 0 {
+        fleet.running.iter_mut().for_each(|(_, process)| process.assert_running());
+        let steps = trail.steps().await;
+        if steps != last {
+            (last, since) = (steps, Instant::now());
+        }
+        assert!(since.elapsed() < PATIENCE, "nobody does what is due");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
-/// What a dead process held is soon another's. Counted, with the longest time that it took.
+/// What a dead process held is free within its lease, and then the next claim takes it before anything that has waited
+/// shorter: a fleet that keeps up takes over in less than 30 s, and a machine that is too busy to keep up fails no
+/// test. Counted, with the longest time that it took.
 fn assert_taken_over(
     trail: &BTreeMap<String, Vec<Step>>,
     killed: &[(String, Timestamp)],
-) -> (usize, SignedDuration, SignedDuration) {
-    let mut steps: Vec<Timestamp> = trail.values().flatten().map(|step| step.at).collect();
-    steps.sort();
-    let (mut count, mut longest, mut awake) = (0, SignedDuration::ZERO, SignedDuration::ZERO);
+) -> (usize, SignedDuration) {
+    let (mut count, mut longest) = (0, SignedDuration::ZERO);
     for (who, at) in killed {
         for held in taken_over(trail, who, *at) {
-            let taken_at = held.taken_at.expect("somebody took it over");
-            let dark = taken_at.duration_since(held.killed_at);
-            let still = stillness(&steps, held.free_at.max(held.killed_at), taken_at);
-            assert!(
-                dark - still < TAKE_OVER,
-                "{dark:#} without anybody, of which {still:#} nobody did anything"
-            );
-            (count, longest, awake) = (count + 1, longest.max(dark), awake.max(dark - still));
+            let bound = held.free_at.duration_since(held.killed_at);
+            assert!(bound <= LEASE, "the claim of the dead lasted for {bound:#}: {held:?}");
+            let passed_over = trail.values().flatten().find(|step| held.is_passed_over_by(step, LEASE));
+            assert!(passed_over.is_none(), "{held:?} was left lying by {passed_over:?}");
+            (count, longest) = (count + 1, longest.max(held.dark()));
         }
     }
-    (count, longest, awake)
+    (count, longest)
 }
 
 #[expect(clippy::print_stdout, reason = "the long run is for its numbers")]
@@ -279,11 +283,7 @@ async fn every_slot_is_answered_once_whichever_process_is_killed_or_sleeps() {
     let (began, opened) = (Instant::now(), AtomicBool::new(false));
     tokio::join!(open_all(&ctx, run, &opened), kill(run, &mut fleet, &mut trail, &opened));
     let killing = began.elapsed();
-    eventually("every window is over", PATIENCE, async || {
-        fleet.running.iter_mut().for_each(|(_, process)| process.assert_running());
-        (trail.open().await == 0).then_some(())
-    })
-    .await;
+    until_all_is_over(&mut fleet, &mut trail).await;
     let over = began.elapsed();
     let Fleet { running, killed, .. } = fleet;
     for (_, process) in running {
@@ -292,7 +292,7 @@ async fn every_slot_is_answered_once_whichever_process_is_killed_or_sleeps() {
 
     let steps = trail.read().await;
     steps.iter().for_each(|(deploy, steps)| assert_claims_are_kept(deploy, steps));
-    let (taken_over, longest, awake) = assert_taken_over(&steps, &killed);
+    let (taken_over, longest) = assert_taken_over(&steps, &killed);
     assert!(taken_over > 0, "some deaths hit a scan that was under way");
 
     let mut c = ctx.db.reader().await.unwrap();
@@ -317,8 +317,7 @@ async fn every_slot_is_answered_once_whichever_process_is_killed_or_sleeps() {
     assert!(outcomes.contains_key(Outcome::Pass.as_str()), "something was measured: {outcomes:?}");
     println!(
         "{} deploys, {} kills in {:.0} s; {taken_over} claims of the dead were taken over, the last of them after \
-         {longest:#}, {awake:#} without the time in which nobody did anything; observations {outcomes:?}, verdicts \
-         {verdicts:?}; all over after {:.0} s",
+         {longest:#}; observations {outcomes:?}, verdicts {verdicts:?}; all over after {:.0} s",
         run.deploys,
         killed.len(),
         killing.as_secs_f64(),

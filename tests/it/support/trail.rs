@@ -9,7 +9,8 @@ use sqlx::{Connection, Executor, PgConnection, Row};
 const TRAIL: &str = r"
     CREATE TABLE trail (
       n BIGSERIAL PRIMARY KEY, at BIGINT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL,
-      deploy_id TEXT NOT NULL, token BIGINT NOT NULL, scans BIGINT NOT NULL, held_until BIGINT NOT NULL
+      deploy_id TEXT NOT NULL, token BIGINT NOT NULL, scans BIGINT NOT NULL, held_until BIGINT NOT NULL,
+      until BIGINT NOT NULL, due BIGINT
     );
     CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE what TEXT;
@@ -18,9 +19,10 @@ const TRAIL: &str = r"
                    WHEN NEW.scans > OLD.scans THEN 'record'
                    WHEN NEW.lease_until > OLD.lease_until THEN 'renew' END;
       IF what IS NOT NULL THEN
-        INSERT INTO trail (at, who, what, deploy_id, token, scans, held_until)
+        INSERT INTO trail (at, who, what, deploy_id, token, scans, held_until, until, due)
         VALUES (CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT),
-                current_setting('application_name'), what, NEW.id, NEW.lease_token, NEW.scans, OLD.lease_until);
+                current_setting('application_name'), what, NEW.id, NEW.lease_token, NEW.scans, OLD.lease_until,
+                NEW.lease_until, OLD.next_due_at);
       END IF;
       RETURN NULL;
     END $$;
@@ -40,6 +42,10 @@ pub struct Step {
     pub scans: i64,
     /// How long the claim before it was to last.
     pub held_until: Timestamp,
+    /// How long this one is to last.
+    pub until: Timestamp,
+    /// Since when the deploy had been waiting.
+    pub due: Option<Timestamp>,
 }
 
 /// The trail of a PostgreSQL store.
@@ -79,6 +85,8 @@ impl Trail {
                 token: row.get("token"),
                 scans: row.get("scans"),
                 held_until: from_micros(row.get("held_until")),
+                until: from_micros(row.get("until")),
+                due: row.get::<Option<i64>, _>("due").map(from_micros),
             });
         }
         all
@@ -109,14 +117,25 @@ pub fn assert_claims_are_kept(deploy: &str, steps: &[Step]) {
 #[derive(Debug, Clone)]
 pub struct TakeOver {
     pub killed_at: Timestamp,
+    /// When its claim ended.
     pub free_at: Timestamp,
-    /// `None` where nobody ever took it.
-    pub taken_at: Option<Timestamp>,
+    /// The claim of another process.
+    pub taken: Step,
 }
 
 impl TakeOver {
-    pub fn dark(&self) -> Option<SignedDuration> {
-        Some(self.taken_at?.duration_since(self.killed_at))
+    pub fn dark(&self) -> SignedDuration {
+        self.taken.at.duration_since(self.killed_at)
+    }
+
+    /// Whether a claim left this deploy lying that was free and had waited longer. A claim is dated by its holder's
+    /// clock, from which its end counts; what is under way at the same time is not told apart.
+    pub fn is_passed_over_by(&self, claim: &Step, lease: SignedDuration) -> bool {
+        let (then, now) = (claim.until - lease, self.taken.until - lease);
+        claim.what == "claim"
+            && then >= self.free_at
+            && then + SignedDuration::from_secs(3) < now
+            && claim.due > self.taken.due
     }
 }
 
@@ -127,15 +146,9 @@ pub fn taken_over(trail: &BTreeMap<String, Vec<Step>>, who: &str, killed_at: Tim
         if steps[at].what == "record" {
             return None;
         }
-        let next = steps.get(at + 1);
-        if next.is_some_and(|step| step.at <= killed_at) {
-            return None;
-        }
-        Some(TakeOver {
-            killed_at,
-            free_at: next.map_or(killed_at, |step| step.held_until),
-            taken_at: next.map(|step| step.at),
-        })
+        let taken = steps.get(at + 1).expect("what was claimed and not recorded is claimed again").clone();
+        // One that slept, lost its claim and was killed later held nothing any more.
+        (taken.at > killed_at).then(|| TakeOver { killed_at, free_at: taken.held_until, taken })
     };
     trail.values().filter_map(held).collect()
 }
