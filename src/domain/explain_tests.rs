@@ -140,7 +140,7 @@ fn every_answer_begins_with_its_word_and_says_what_to_do_where_something_is_to_b
     for (name, lines, count, begins) in cases {
         assert_eq!(lines.len(), count, "{name}: {lines:#?}");
         assert!(lines[0].starts_with(begins), "{name}: {lines:#?}");
-        let asks = !lines[0].starts_with("GO") && !lines[0].contains("by hand");
+        let asks = !lines[0].starts_with("GO:") && !lines[0].contains("by hand");
         assert_eq!(lines.iter().any(|line| line.contains("what now")), asks, "{name}: {lines:#?}");
     }
     let warned = said(&open, &[Warn], None, WARNING);
