@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Entropy;
 use crate::http;
+use crate::http::server::Surface;
 use crate::scheduler::Ticker;
 use crate::services::context::Keys;
 use crate::services::{Context, access, secrets};
@@ -26,7 +27,7 @@ pub enum Role {
     All,
     /// The API, the webhooks and the pages.
     Web,
-    /// The scheduled work.
+    /// The scheduled work. It answers for its own health and nothing else.
     Worker,
 }
 
@@ -86,7 +87,7 @@ pub enum StartError {
 /// A running application.
 pub struct App {
     pub context: Context,
-    /// Where it listens; `None` for a worker.
+    /// Where it listens; `None` for a worker whose address another process has.
     pub address: Option<SocketAddr>,
     pub ticker: Ticker,
     stopping: CancellationToken,
@@ -131,8 +132,9 @@ impl App {
             scheduler: None,
         };
         app.take_in_secrets().await?;
-        if role != Role::Worker {
-            app.serve().await?;
+        match role {
+            Role::Worker => app.serve_health(),
+            Role::All | Role::Web => app.serve().await?,
         }
         if role != Role::Web && ticking == Ticking::RealTime {
             app.scheduler = Some(app.ticker.start().await?);
@@ -163,8 +165,23 @@ impl App {
         if !listen.ip().is_loopback() && !token {
             return Err(StartError::Unguarded { listen });
         }
-        let (server, address) = http::server::start(self.context.clone(), self.stopping.clone())
-            .map_err(|source| StartError::Listen { listen, source })?;
+        self.listen(Surface::Whole).map_err(|source| StartError::Listen { listen, source })
+    }
+
+    /// A worker does its work whether anybody can ask how it is or not: beside a web process on one machine the
+    /// address is taken.
+    fn serve_health(&mut self) {
+        let listen = self.context.settings.http.listen;
+        if let Err(error) = self.listen(Surface::Health) {
+            tracing::warn!(
+                %listen, %error,
+                "this worker answers no /livez, /readyz and /metrics; DEPLOYWATCH__HTTP__LISTEN gives it an address of its own"
+            );
+        }
+    }
+
+    fn listen(&mut self, surface: Surface) -> std::io::Result<()> {
+        let (server, address) = http::server::start(self.context.clone(), surface, self.stopping.clone())?;
         self.server = Some(server.handle());
         self.serving = Some(tokio::spawn(server));
         self.address = Some(address);

@@ -269,7 +269,8 @@ fn ask_no_database(paths: &[PathBuf]) -> bool {
 
 /// What is beside the database, a few at a time.
 async fn look_beside(outside: &Outside, checks: &[Arc<Check>]) -> Vec<Measurement> {
-    let all: Vec<_> = checks.iter().map(|check| outside.measure_alone(check)).collect();
+    let now = crate::domain::clock::Clock::now(&SystemClock);
+    let all: Vec<_> = checks.iter().map(|check| outside.measure_alone(check, now)).collect();
     stream::iter(all).buffered(8).collect().await
 }
 

@@ -10,22 +10,38 @@ use crate::domain::observation::Outcome;
 use crate::domain::verdict::CheckStanding;
 
 /// One test case for each check: fail is a failure, what could not be measured an error, a warning passes
-/// with its text.
+/// with its text. Where no check explains an answer that is not a go, the gate is a case itself: a report that is
+/// all green beside a red step would be believed.
 pub fn junit(view: &GateView) -> String {
     let checks = view.deploy.as_ref().map(|deploy| deploy.checks.as_slice()).unwrap_or_default();
     let cases: Vec<(Case, &CheckStanding)> = checks.iter().map(|check| (case(check), check)).collect();
     let count = |wanted: Case| cases.iter().filter(|(case, _)| *case == wanted).count();
+    let gate = match view.answer {
+        GateAnswer::Go => None,
+        GateAnswer::Stop => Some(Case::Failure),
+        _ => Some(Case::Error),
+    };
+    let gate = gate.filter(|wanted| count(*wanted) == 0);
+    let with_gate = |wanted: Case| count(wanted) + usize::from(gate == Some(wanted));
     let name = view.deploy.as_ref().map_or_else(|| "deploywatch".to_owned(), title);
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     let _ = writeln!(
         xml,
         "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">",
         escape(&name),
-        cases.len(),
-        count(Case::Failure),
-        count(Case::Error),
+        cases.len() + usize::from(gate.is_some()),
+        with_gate(Case::Failure),
+        with_gate(Case::Error),
         count(Case::Skipped)
     );
+    if let Some(gate) = gate {
+        let message = escape(&view.explanation.join(" "));
+        let element = if gate == Case::Failure { "failure" } else { "error" };
+        let _ = writeln!(
+            xml,
+            "    <testcase classname=\"deploywatch\" name=\"gate\"><{element} message=\"{message}\"/></testcase>"
+        );
+    }
     for (case, check) in cases {
         let _ = write!(
             xml,
@@ -64,13 +80,15 @@ fn case(check: &CheckStanding) -> Case {
     }
 }
 
-/// GitHub's workflow commands: one line for each failing check, or for the answer where it is not a go.
+/// GitHub's workflow commands: one line for each failing check, or for the answer where it is not a go. Red is only
+/// what stops: a check that fails beside a go, such as one that a person has decided about, is a warning.
 pub fn annotations(view: &GateView) -> Vec<String> {
     let failing = view.deploy.as_ref().map(|deploy| deploy.failing.as_slice()).unwrap_or_default();
     let mut lines: Vec<String> = failing
         .iter()
         .map(|check| {
-            let level = if check.severity == Severity::Critical { "error" } else { "warning" };
+            let stops = check.severity == Severity::Critical && view.answer != GateAnswer::Go;
+            let level = if stops { "error" } else { "warning" };
             command(level, &check.title, &sentence(check))
         })
         .collect();
@@ -94,6 +112,13 @@ pub fn summary(view: &GateView) -> String {
     let mut text = format!("### deploywatch: {}\n\n", view.answer.as_str());
     if let Some(deploy) = &view.deploy {
         let _ = writeln!(text, "{}\n", cell(&title(deploy)));
+        if view.answer != GateAnswer::Go {
+            // Indented lines are a block of code, which nothing in them can leave.
+            view.explanation.iter().for_each(|line| {
+                let _ = writeln!(text, "    {}", line.replace(['\n', '\r'], " "));
+            });
+            text.push('\n');
+        }
         if !deploy.failing.is_empty() {
             text.push_str("| check | value | before | since |\n| --- | --- | --- | --- |\n");
             for check in &deploy.failing {
@@ -112,7 +137,8 @@ pub fn summary(view: &GateView) -> String {
             let _ = writeln!(text, "[Look at the deploy]({url})\n");
         }
     }
-    for reason in view.reasons.iter().filter(|reason| reason.code != "breached") {
+    let said = |message: &str| view.explanation.iter().any(|line| line.contains(message));
+    for reason in view.reasons.iter().filter(|reason| reason.code != "breached" && !said(&reason.message)) {
         let _ = writeln!(text, "- {}", cell(&reason.message));
     }
     text.push('\n');

@@ -29,7 +29,7 @@ pub async fn run(args: ServeArgs, out: &mut Output) -> anyhow::Result<u8> {
     let app = App::start(parts).await;
     let code = match app {
         Ok(app) => {
-            greet(&app, nothing, out);
+            greet(&app, args.role, nothing, out);
             let inputs = args.settings.inputs();
             let load = move || settings::load(&inputs, Purpose::Serve).map(|loaded| loaded.settings);
             let following = reload::follow(app.context.clone(), load)?;
@@ -43,11 +43,16 @@ pub async fn run(args: ServeArgs, out: &mut Output) -> anyhow::Result<u8> {
     code
 }
 
-fn greet(app: &App, nothing: bool, out: &mut Output) {
-    if let Some(address) = app.address {
-        out.line(&format!("deploywatch {} is listening on http://{address}", env!("CARGO_PKG_VERSION")));
-    } else {
-        out.line(&format!("deploywatch {} works without listening", env!("CARGO_PKG_VERSION")));
+fn greet(app: &App, role: Role, nothing: bool, out: &mut Output) {
+    let version = env!("CARGO_PKG_VERSION");
+    match (app.address, role) {
+        (Some(address), Role::Worker) => {
+            out.line(&format!(
+                "deploywatch {version} works, and is listening on http://{address} for health alone"
+            ));
+        }
+        (Some(address), _) => out.line(&format!("deploywatch {version} is listening on http://{address}")),
+        (None, _) => out.line(&format!("deploywatch {version} works without listening")),
     }
     if nothing {
         out.note(

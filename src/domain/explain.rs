@@ -1,10 +1,10 @@
 //! A gate's answer in a few lines that a tired person understands: check, value, baseline, since when, what to do.
 
-use super::announce::since_deploy;
 use super::check::Severity;
 use super::clock::{Timestamp, humane, rfc3339};
 use super::deploy::Deploy;
 use super::gate::{GateAnswer, GateDecision};
+use super::observation::Outcome;
 use super::verdict::{CheckStanding, Verdict, VerdictState};
 use super::wording::quantity;
 
@@ -22,7 +22,7 @@ pub fn failing(verdict: &Verdict) -> Vec<&CheckStanding> {
 }
 
 fn is_failing(check: &CheckStanding) -> bool {
-    check.last == Some(super::observation::Outcome::Fail)
+    check.last == Some(Outcome::Fail)
 }
 
 /// The answer for a person. The first line says it all; a stop has five lines for its first check.
@@ -36,7 +36,14 @@ pub fn explain(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, now:
             vec![format!("GO: {because}; the last one was {place}: {}", verdict.state.as_str())]
         }
         GateAnswer::Go if by_hand.is_some() => vec![format!("GO: {place}, by hand")],
-        GateAnswer::Go => vec![format!("GO: {place} is good so far, {}", progress(deploy, verdict, now))],
+        GateAnswer::Go => {
+            let good = match verdict.state {
+                VerdictState::Passed => "has passed",
+                VerdictState::PassedWithWarnings => "has passed, with warnings",
+                _ => "is good so far",
+            };
+            vec![format!("GO: {place} {good}, {}", progress(deploy, verdict, now))]
+        }
         GateAnswer::Wait => {
             vec![format!("WAIT: {place}: {because}; {}", progress(deploy, verdict, now))]
         }
@@ -51,7 +58,13 @@ pub fn explain(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, now:
                 deploy.id
             ),
         ],
-        GateAnswer::Gone => vec![format!("GONE: {place} is {}", ended(deploy, verdict))],
+        GateAnswer::Gone => vec![
+            format!("GONE: {place} is {}", ended(deploy, verdict)),
+            format!(
+                "  what now  ask about the newest: deploywatch gate --environment {}",
+                deploy.environment
+            ),
+        ],
         GateAnswer::Unknown => vec![format!("UNKNOWN: {because}")],
     };
     if let Some(decided) = by_hand {
@@ -70,12 +83,11 @@ fn stop(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, place: &str
         return vec![format!("STOP: {place}, by hand")];
     }
     let mut failing = failing(verdict);
-    let mut outcome = "has failed";
+    let (mut outcome, mut limited) = ("has failed", "it fails if");
     if failing.is_empty() {
         // Stopped by a warning, since the caller asked for that.
-        failing =
-            verdict.checks.iter().filter(|c| c.last == Some(super::observation::Outcome::Warn)).collect();
-        outcome = "has a warning, which stops here";
+        failing = verdict.checks.iter().filter(|c| c.last == Some(Outcome::Warn)).collect();
+        (outcome, limited) = ("has a warning, which stops here", "it warns if");
     }
     let Some(first) = failing.first() else {
         let because = decision.reasons.first().map_or("it was decided so", |reason| &reason.message);
@@ -85,10 +97,14 @@ fn stop(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, place: &str
         1 => String::new(),
         n => format!(" (and {} more)", n - 1),
     };
-    let said = |value: Option<f64>| value.map(|value| quantity(value, first.unit));
-    let limit = first.threshold.as_ref().map(|limit| format!("; it fails if {limit}")).unwrap_or_default();
+    let limit = first.threshold.as_ref().map(|limit| format!("; {limited} {limit}")).unwrap_or_default();
     let since = first.first_failed_at.map_or("not known".to_owned(), |at| {
-        format!("{}, {} of {}", rfc3339(at), since_deploy(deploy, at), deploy.label())
+        let opened = deploy.finished_at.unwrap_or(deploy.started_at);
+        format!(
+            "{}, {} after the deploy",
+            rfc3339(at),
+            humane(at.duration_since(opened).max(Default::default()))
+        )
     });
     let recovered = if first.recovered { "; it has recovered since, the verdict stays" } else { "" };
     let advice = match &first.runbook {
@@ -96,23 +112,46 @@ fn stop(deploy: &Deploy, verdict: &Verdict, decision: &GateDecision, place: &str
         None => format!("roll {} back or fix forward", deploy.label()),
     };
     vec![
-        format!("STOP: {place} {outcome}: {} [{}]{more}", first.title, first.key),
-        format!("  value     {}{limit}", first.message),
-        format!(
-            "  baseline  {}",
-            match (said(first.baseline), deploy.baseline_at) {
-                (Some(before), Some(at)) => format!("{before}, taken {}", rfc3339(at)),
-                (Some(before), None) => before,
-                (None, Some(at)) => format!("not compared (one was taken {})", rfc3339(at)),
-                (None, None) => "none".to_owned(),
-            }
-        ),
+        format!("STOP: {place} {outcome}: {}{more}", named(first)),
+        format!("  value     {}", value(first, &limit)),
+        format!("  baseline  {}", baseline(deploy, first)),
         format!("  since     {since}, {} of {} runs failed{recovered}", first.fails, first.runs),
         format!(
             "  what now  {advice}; if it is no problem: deploywatch deploy override {} --verdict passed --reason WHY",
             deploy.id
         ),
     ]
+}
+
+/// The title, and the key where that is another word.
+fn named(check: &CheckStanding) -> String {
+    if check.title == check.key.as_str() {
+        check.title.clone()
+    } else {
+        format!("{} [{}]", check.title, check.key)
+    }
+}
+
+/// The numbers of the last fail. Where it was not the last thing that was seen, the line says so.
+fn value(check: &CheckStanding, limit: &str) -> String {
+    let said = format!("{}{limit}", check.message);
+    match check.last {
+        Some(Outcome::Pass) => format!("{said} (the last fail; it passes now)"),
+        Some(Outcome::Error | Outcome::NoData | Outcome::Missed | Outcome::Skipped) => {
+            format!("{said} (the last fail; it is not measured now)")
+        }
+        _ => said,
+    }
+}
+
+fn baseline(deploy: &Deploy, check: &CheckStanding) -> String {
+    let said = check.baseline.map(|value| quantity(value, check.unit));
+    match (said, deploy.baseline_at) {
+        (Some(before), Some(at)) => format!("{before}, taken {}", rfc3339(at)),
+        (Some(before), None) => before,
+        (None, Some(at)) => format!("not compared (one was taken {})", rfc3339(at)),
+        (None, None) => "none was taken before the deploy".to_owned(),
+    }
 }
 
 fn progress(deploy: &Deploy, verdict: &Verdict, now: Timestamp) -> String {
@@ -140,3 +179,7 @@ fn ended(deploy: &Deploy, verdict: &Verdict) -> String {
         _ => verdict.state.as_str().to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "explain_tests.rs"]
+mod tests;

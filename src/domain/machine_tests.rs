@@ -221,6 +221,79 @@ fn a_baseline_that_cannot_be_used_is_never_a_pass() {
     }
 }
 
+/// What a database refuses, told by its code: a batch with one broken column, rows that row-level security would
+/// hide (never counted as 0), a statement that would write (`SET TRANSACTION READ WRITE` among them), a probe that
+/// gives no number.
+#[test]
+fn what_the_database_refuses_is_an_error_of_that_check_alone_and_never_a_zero() {
+    use MeasureErrorCode::{Rls, Shape, Sql};
+    let refusals: [(&str, Script, &str); 4] = [
+        ("one column of the batch is broken", |_| Some(Err(Sql)), "error.sql"),
+        ("row-level security hides the table", |_| Some(Err(Rls)), "error.rls"),
+        ("SET TRANSACTION READ WRITE", |_| Some(Err(Sql)), "error.sql"),
+        ("what an advisory-lock probe gives is no number", |_| Some(Err(Shape)), "error.shape"),
+    ];
+    let (good, refused) = (above_zero("good"), above_zero("refused"));
+    for (name, script, reason) in refusals {
+        let made = observed(&refused, BaselineFor::Missing, usize::MAX, script);
+        assert!(
+            made.iter().all(|o| o.outcome == Outcome::Error && o.reason == reason),
+            "{name}: {:?}",
+            made[0]
+        );
+        assert!(made.iter().all(|o| o.value.is_none()), "{name}: nothing was counted");
+        let mut both = made;
+        both.extend(observed(&good, BaselineFor::Missing, usize::MAX, |_| Some(Ok(0.0))));
+        let checks = [good.clone(), refused.clone()];
+        let verdict = judged(&deploy(short()), &checks, &both, over());
+        assert_eq!(verdict.state, VerdictState::Inconclusive, "{name}");
+        assert_eq!(decide(&verdict, None, SMOKE, over()).answer, GateAnswer::Inconclusive, "{name}");
+        let blamed: Vec<&str> =
+            verdict.reasons.iter().filter_map(|r| r.check.as_ref()).map(|key| key.as_str()).collect();
+        assert!(!blamed.is_empty() && blamed.iter().all(|key| *key == "refused"), "{name}: {blamed:?}");
+        let standing = &verdict.checks[0];
+        assert_eq!((standing.key.as_str(), standing.conclusive), ("good", 21), "{name}");
+    }
+}
+
+/// An extra sample comes when it was planned, whatever the rest of the window does, and what was carried over
+/// from an earlier scan is none.
+#[test]
+fn the_confirm_sample_has_its_time_and_nothing_stands_in_for_it() {
+    let check = above_zero("a");
+    let plan = short();
+    let slot = plan.slots(&check).nth(12).expect("the window has 21 slots");
+    let seconds = |n| SignedDuration::from_secs(n);
+    let at_slot = |outcome| seen("a", slot.at, outcome);
+    let confirm = |outcome, after| Observation {
+        confirm: true,
+        observed_at: slot.at + seconds(after),
+        ..seen("a", slot.at, outcome)
+    };
+    let unreached = Observation { reason: "error.connect".into(), ..confirm(Outcome::Error, 30) };
+    let carried = Observation { carried: true, ..confirm(Outcome::Fail, 30) };
+    use Outcome::{Fail, Pass};
+    let cases: [(&str, Vec<Observation>, Option<i64>, bool); 6] = [
+        ("after a first fail", vec![at_slot(Fail)], Some(30), false),
+        ("it confirms", vec![at_slot(Fail), confirm(Fail, 30)], None, true),
+        ("it does not", vec![at_slot(Fail), confirm(Pass, 30)], None, false),
+        ("it could not be measured, so it is tried again", vec![at_slot(Fail), unreached], Some(60), false),
+        ("a carried one proves nothing", vec![at_slot(Fail), carried], None, false),
+        ("after a pass there is none", vec![at_slot(Pass)], None, false),
+    ];
+    for (name, made, due, breached) in cases {
+        let mut state = CheckState::new(&check, &plan);
+        made.iter().for_each(|seen| state.observe(&check, &plan, seen));
+        if let Some(due) = due {
+            let pending = state.pending.unwrap_or_else(|| panic!("{name}: an extra sample is due"));
+            assert!(pending.due >= slot.at + seconds(due), "{name}: {pending:?}");
+            assert!(pending.due <= slot.at + seconds(due + 3), "{name}: {pending:?}");
+            assert_eq!(pending.slot, slot, "{name}");
+        }
+        assert_eq!(state.breached_at.is_some(), breached, "{name}");
+    }
+}
+
 #[test]
 fn overlapping_deploys_keep_their_own_verdicts_and_share_the_blame() {
     let check = above_zero("a");

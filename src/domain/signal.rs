@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::clock::{SignedDuration, Timestamp, humane, rfc3339};
 use super::logs::LogFilter;
 use super::wording::{Wording, number};
 
@@ -72,6 +73,9 @@ pub struct HttpRequest {
     pub redirects: u32,
     /// How often it is asked in one measurement.
     pub tries: u32,
+    /// For how many days the server's certificate must still be valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_days: Option<u32>,
 }
 
 /// Lines of a drain that match, in the last `over` seconds and never before the deploy.
@@ -128,6 +132,18 @@ impl HttpRequest {
             [one] => one.clone(),
             [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
         }
+    }
+
+    /// What is wrong with the certificate that the server showed: one that ends soon is mended in time, one that has
+    /// ended is an outage.
+    pub fn certificate_problem(&self, ends_at: Option<Timestamp>, now: Timestamp) -> Option<String> {
+        let days = i64::from(self.certificate_days?);
+        let Some(ends_at) = ends_at else { return Some("the server showed no certificate".to_owned()) };
+        let left = ends_at.duration_since(now);
+        (left < SignedDuration::from_hours(24 * days)).then(|| {
+            let left = humane(left.max(SignedDuration::ZERO));
+            format!("the certificate ends at {}, in {left}, which is less than {days} d", rfc3339(ends_at))
+        })
     }
 
     /// What is wrong with an answer; nothing where it is as expected.
@@ -255,6 +271,33 @@ mod tests {
             json: Vec::new(),
             redirects: 0,
             tries: 1,
+            certificate_days: None,
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_a_problem_where_days_are_asked_for() {
+        let now: Timestamp = "2026-05-01T12:00:00Z".parse().unwrap();
+        let days = |n: i64| Some(now + SignedDuration::from_hours(24 * n));
+        let asked = HttpRequest { certificate_days: Some(14), ..request() };
+        for (request, ends_at, problem) in [
+            (&request(), days(1), None),
+            (&request(), None, None),
+            (&asked, days(15), None),
+            (&asked, days(14), None),
+            (
+                &asked,
+                days(13),
+                Some("the certificate ends at 2026-05-14T12:00:00Z, in 13 d, which is less than 14 d"),
+            ),
+            (
+                &asked,
+                days(-1),
+                Some("the certificate ends at 2026-04-30T12:00:00Z, in 0 s, which is less than 14 d"),
+            ),
+            (&asked, None, Some("the server showed no certificate")),
+        ] {
+            assert_eq!(request.certificate_problem(ends_at, now).as_deref(), problem, "{ends_at:?}");
         }
     }
 

@@ -59,6 +59,20 @@ pub async fn start(
     .await
 }
 
+/// Changes a deploy once for each Idempotency-Key, and answers with what it is then.
+async fn changed(
+    ctx: &Context,
+    (caller, request, body): (&Caller, &HttpRequest, &[u8]),
+    status: StatusCode,
+    work: impl Future<Output = Result<DeployRow, VerificationError>>,
+) -> Result<HttpResponse, ApiError> {
+    let answered = async {
+        let row = work.await?;
+        Ok((status, view(ctx, &row, Detail::Whole)))
+    };
+    idempotent::once(ctx, caller, request, body, answered).await
+}
+
 /// `POST /api/v1/deploys/finish`: opens the window of a version, started or not.
 pub async fn finish_version(
     ctx: web::Data<Context>,
@@ -67,17 +81,8 @@ pub async fn finish_version(
     body: web::Bytes,
 ) -> Result<HttpResponse, ApiError> {
     let announcement = announcement(&caller, json(&body)?);
-    idempotent::once(
-        &ctx,
-        &caller,
-        &request,
-        &body,
-        Box::pin(async {
-            let row = verification::finish_version(&ctx, &announcement).await?;
-            Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
-        }),
-    )
-    .await
+    let work = verification::finish_version(&ctx, &announcement);
+    changed(&ctx, (&caller, &request, &body), StatusCode::OK, Box::pin(work)).await
 }
 
 /// `POST /api/v1/deploys/{id}/finish`
@@ -89,17 +94,8 @@ pub async fn finish(
     body: web::Bytes,
 ) -> Result<HttpResponse, ApiError> {
     let id = DeployId::from_text(id.into_inner());
-    idempotent::once(
-        &ctx,
-        &caller,
-        &request,
-        &body,
-        Box::pin(async {
-            let row = verification::finish(&ctx, &id).await?;
-            Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
-        }),
-    )
-    .await
+    let work = verification::finish(&ctx, &id);
+    changed(&ctx, (&caller, &request, &body), StatusCode::OK, Box::pin(work)).await
 }
 
 /// `POST /api/v1/deploys/{id}/cancel`
@@ -115,17 +111,8 @@ pub async fn cancel(
     if reason.trim().is_empty() {
         return Err(ApiError::new(Code::InvalidRequest, "give a reason; it is shown beside the deploy"));
     }
-    idempotent::once(
-        &ctx,
-        &caller,
-        &request,
-        &body,
-        Box::pin(async {
-            let row = verification::cancel(&ctx, &id, &caller.actor, reason.trim()).await?;
-            Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
-        }),
-    )
-    .await
+    let work = verification::cancel(&ctx, &id, &caller.actor, reason.trim());
+    changed(&ctx, (&caller, &request, &body), StatusCode::OK, Box::pin(work)).await
 }
 
 /// `POST /api/v1/deploys/{id}/override`
@@ -138,25 +125,18 @@ pub async fn decide(
 ) -> Result<HttpResponse, ApiError> {
     let id = DeployId::from_text(id.into_inner());
     let asked: OverrideRequest = json(&body)?;
-    idempotent::once(
-        &ctx,
-        &caller,
-        &request,
-        &body,
-        Box::pin(async {
-            let at = ctx.now();
-            let decided = Override {
-                verdict: asked.verdict,
-                actor: asked.actor.unwrap_or_else(|| caller.actor.clone()),
-                reason: asked.reason,
-                at,
-                expires_at: at + SignedDuration::from_secs(asked.seconds.into()),
-            };
-            let row = verification::decide_by_hand(&ctx, &id, decided).await?;
-            Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
-        }),
-    )
-    .await
+    let work = async {
+        let at = ctx.now();
+        let decided = Override {
+            verdict: asked.verdict,
+            actor: asked.actor.unwrap_or_else(|| caller.actor.clone()),
+            reason: asked.reason,
+            at,
+            expires_at: at + SignedDuration::from_secs(asked.seconds.into()),
+        };
+        verification::decide_by_hand(&ctx, &id, decided).await
+    };
+    changed(&ctx, (&caller, &request, &body), StatusCode::OK, Box::pin(work)).await
 }
 
 /// `DELETE /api/v1/deploys/{id}/override`
@@ -180,23 +160,16 @@ pub async fn mute(
 ) -> Result<HttpResponse, ApiError> {
     let id = DeployId::from_text(id.into_inner());
     let asked: MuteRequest = json(&body)?;
-    idempotent::once(
-        &ctx,
-        &caller,
-        &request,
-        &body,
-        Box::pin(async {
-            let muting = Muting {
-                check: CheckKey(asked.check),
-                seconds: asked.seconds,
-                actor: asked.actor.unwrap_or_else(|| caller.actor.clone()),
-                reason: asked.reason,
-            };
-            let row = verification::mute(&ctx, &id, muting).await?;
-            Ok((StatusCode::OK, view(&ctx, &row, Detail::Whole)))
-        }),
-    )
-    .await
+    let work = async {
+        let muting = Muting {
+            check: CheckKey(asked.check),
+            seconds: asked.seconds,
+            actor: asked.actor.unwrap_or_else(|| caller.actor.clone()),
+            reason: asked.reason,
+        };
+        verification::mute(&ctx, &id, muting).await
+    };
+    changed(&ctx, (&caller, &request, &body), StatusCode::OK, Box::pin(work)).await
 }
 
 /// `POST /api/v1/deploys/{id}/reverify`
@@ -209,23 +182,16 @@ pub async fn reverify(
 ) -> Result<HttpResponse, ApiError> {
     let id = DeployId::from_text(id.into_inner());
     let asked: ReverifyRequest = if body.is_empty() { ReverifyRequest::default() } else { json(&body)? };
-    idempotent::once(
-        &ctx,
-        &caller,
-        &request,
-        &body,
-        Box::pin(async {
-            let again = Again {
-                actor: asked.actor.unwrap_or_else(|| caller.actor.clone()),
-                link: asked.link,
-                smoke_seconds: asked.smoke_seconds,
-                window_seconds: asked.window_seconds,
-            };
-            let row = verification::reverify(&ctx, &id, &again).await?;
-            Ok((StatusCode::CREATED, view(&ctx, &row, Detail::Whole)))
-        }),
-    )
-    .await
+    let work = async {
+        let again = Again {
+            actor: asked.actor.unwrap_or_else(|| caller.actor.clone()),
+            link: asked.link,
+            smoke_seconds: asked.smoke_seconds,
+            window_seconds: asked.window_seconds,
+        };
+        verification::reverify(&ctx, &id, &again).await
+    };
+    changed(&ctx, (&caller, &request, &body), StatusCode::CREATED, Box::pin(work)).await
 }
 
 #[derive(Debug, Deserialize)]

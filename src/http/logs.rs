@@ -6,13 +6,15 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::peer;
 use super::webhooks::{Unreadable, closing, read, refusal, retry_later, text};
+use crate::services::Context;
+use crate::services::refusals::Refusals;
 use crate::services::signals::{Delivered, Drains, Taken};
 use crate::services::webhooks::Body;
 
 /// A batch as it arrives; Supabase packs up to 250 events.
 const BATCH_BYTES: usize = 5 << 20;
-const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Answers `GET` too, since Vercel looks whether the endpoint is ours before it sends anything.
 pub async fn handshake(source: web::Path<String>, drains: web::Data<Drains>) -> HttpResponse {
@@ -27,7 +29,9 @@ pub async fn receive(
     request: HttpRequest,
     source: web::Path<String>,
     mut payload: web::Payload,
+    ctx: web::Data<Context>,
     drains: web::Data<Drains>,
+    refusals: web::Data<Refusals>,
 ) -> HttpResponse {
     if drains.source(&source).is_none() {
         return refusal(StatusCode::NOT_FOUND, "no such log drain");
@@ -37,7 +41,9 @@ pub async fn receive(
     if !matches!(encoding.as_str(), "" | "identity" | "gzip") {
         return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bodies are plain or gzip");
     }
-    let body = match read(&mut payload, |kib| drains.reserve_kib(kib), BATCH_BYTES, DEADLINE).await {
+    // As long as webhooks may take.
+    let deadline = Duration::from_secs(ctx.settings.webhooks.body_seconds);
+    let body = match read(&mut payload, |kib| drains.reserve_kib(kib), BATCH_BYTES, deadline).await {
         Ok(Body::Whole(body)) => body,
         Ok(Body::TooLarge { .. }) => {
             return closing(refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"), payload);
@@ -60,6 +66,9 @@ pub async fn receive(
         }
         Taken::Repeated => HttpResponse::Ok().json(serde_json::json!({ "status": "repeated" })),
         Taken::Handshake => HttpResponse::Ok().json(serde_json::json!({ "status": "ready" })),
+        Taken::Refused if refusals.too_many(peer::sender(&request, &ctx.settings)) => {
+            retry_later(refusal(StatusCode::TOO_MANY_REQUESTS, "too many refused requests"))
+        }
         Taken::Refused => refusal(StatusCode::UNAUTHORIZED, "not signed with the drain's secret"),
         Taken::Unreadable => {
             refusal(StatusCode::BAD_REQUEST, "the body is not what this drain's format says")

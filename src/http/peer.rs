@@ -25,6 +25,11 @@ pub fn client_ip(request: &HttpRequest, settings: &Settings) -> Option<IpAddr> {
     Some(named.into_iter().rev().find(|ip| !trusted(ip)).unwrap_or(peer))
 }
 
+/// The same for limits by address; whoever has none shares one.
+pub fn sender(request: &HttpRequest, settings: &Settings) -> IpAddr {
+    client_ip(request, settings).unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+}
+
 /// Whether the caller sits on this machine and nothing in between speaks for somebody else. A proxy on the
 /// same machine is a loopback peer too, hence the headers and the name that was asked for.
 pub fn is_local(request: &HttpRequest) -> bool {

@@ -34,6 +34,13 @@ pub struct Route {
     pub handler: fn() -> actix_web::Route,
 }
 
+impl Route {
+    /// Whether it is about the process and not about what it watches.
+    pub fn is_about_health(&self) -> bool {
+        matches!(self.path, "/livez" | "/readyz" | "/metrics")
+    }
+}
+
 /// The whole surface.
 pub fn table() -> Vec<Route> {
     use Access::{Public, ReadOrLoopback, Scope as With, Signature};

@@ -16,6 +16,7 @@ use super::routes::{self, Route};
 use super::{ApiError, auth};
 use crate::api::problem::Code;
 use crate::services::Context;
+use crate::services::refusals::Refusals;
 use crate::services::signals::Drains;
 use crate::services::webhooks::Ingest;
 
@@ -26,13 +27,26 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const JSON_BYTES: usize = 1 << 20;
 const CONNECTIONS: usize = 1024;
 
+/// Which routes there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    Whole,
+    /// What supervisors and Prometheus ask of a process that answers nobody else.
+    Health,
+}
+
 /// Binds and starts to serve. Port 0 takes a free one; the address in the answer is the real one.
-pub fn start(ctx: Context, stopping: CancellationToken) -> std::io::Result<(Server, SocketAddr)> {
+pub fn start(
+    ctx: Context,
+    surface: Surface,
+    stopping: CancellationToken,
+) -> std::io::Result<(Server, SocketAddr)> {
     let listener = TcpListener::bind(ctx.settings.http.listen)?;
     let address = listener.local_addr()?;
     let patience = ctx.settings.http.shutdown_seconds;
     let ingest = web::Data::new(Ingest::start(ctx.clone()));
     let drains = web::Data::new(Drains::new(ctx.clone()));
+    let refusals = web::Data::new(Refusals::default());
     let context = web::Data::new(ctx);
     let stopping = web::Data::new(stopping);
     let server = HttpServer::new(move || {
@@ -41,7 +55,8 @@ pub fn start(ctx: Context, stopping: CancellationToken) -> std::io::Result<(Serv
             .app_data(stopping.clone())
             .app_data(ingest.clone())
             .app_data(drains.clone())
-            .configure(configure)
+            .app_data(refusals.clone())
+            .configure(|config| configure(config, surface))
             .default_service(web::to(envelope::not_found))
             .wrap(from_fn(envelope::envelope))
             .wrap(TracingLogger::<RequestSpan>::new())
@@ -57,8 +72,8 @@ pub fn start(ctx: Context, stopping: CancellationToken) -> std::io::Result<(Serv
     Ok((server, address))
 }
 
-/// Mounts every route of the table, each behind its guard.
-pub fn configure(config: &mut web::ServiceConfig) {
+/// Mounts the routes of the table, each behind its guard.
+pub fn configure(config: &mut web::ServiceConfig, surface: Surface) {
     let invalid = |error: &dyn std::fmt::Display| ApiError::new(Code::InvalidRequest, error.to_string());
     config
         .app_data(web::JsonConfig::default().limit(JSON_BYTES).error_handler(move |error, _| {
@@ -88,7 +103,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     let mut by_path: BTreeMap<&'static str, Vec<Route>> = BTreeMap::new();
     // actix takes the first resource that matches, so that paths keep the order of the table.
     let mut order = Vec::new();
-    for route in routes::table() {
+    for route in routes::table().into_iter().filter(|r| surface == Surface::Whole || r.is_about_health()) {
         let here = by_path.entry(route.path).or_default();
         if here.is_empty() {
             order.push(route.path);

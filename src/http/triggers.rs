@@ -7,12 +7,13 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-use super::{ApiError, auth};
+use super::{ApiError, auth, peer};
 use crate::api::problem::Code;
 use crate::api::triggers::{AnswerList, AnswerView, AttemptView, TriggerEventList, TriggerEventView};
 use crate::domain::access::Scope;
 use crate::domain::ids::DeployId;
 use crate::domain::trigger::Provider;
+use crate::services::refusals::Refusals;
 use crate::services::triggers::{Received, Request, TriggerError, receive};
 use crate::services::{Context, access, verification};
 use crate::store::answers::StoredAnswer;
@@ -27,6 +28,7 @@ pub async fn take(
     request: HttpRequest,
     source: web::Path<String>,
     payload: web::Payload,
+    refusals: web::Data<Refusals>,
 ) -> Result<HttpResponse, ApiError> {
     // Nobody fills our memory for a name that does not exist.
     let Some(trigger) = ctx.settings.triggers.get(source.as_str()) else {
@@ -56,6 +58,14 @@ pub async fn take(
         Err(_) => "refused",
     };
     ctx.metrics.trigger(&source, outcome);
+    if matches!(received, Err(TriggerError::Signature))
+        && refusals.too_many(peer::sender(&request, &ctx.settings))
+    {
+        return Err(ApiError::new(
+            Code::RateLimited,
+            "too many requests that are not signed; try again later",
+        ));
+    }
     let received = received?;
     Ok(match received {
         Received::Accepted { action, environment, version } => HttpResponse::Accepted().json(

@@ -13,6 +13,7 @@ pub mod oncall;
 pub mod outbox;
 pub mod propose;
 pub mod provider;
+pub mod refusals;
 pub mod retention;
 pub mod secrets;
 pub mod signals;

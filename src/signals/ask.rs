@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use reqwest::header::{HeaderMap, LOCATION};
 
 use crate::domain::address::{Reach, is_allowed, reach};
+use crate::domain::clock::Timestamp;
 
 /// As much of a body as is ever read.
 pub const BODY_BYTES: usize = 1 << 20;
@@ -68,6 +69,8 @@ pub struct Answer {
     pub whole: bool,
     /// From connecting to the last byte that was read.
     pub seconds: f64,
+    /// When the certificate ends that the server showed; none without TLS.
+    pub certificate_ends_at: Option<Timestamp>,
 }
 
 /// What is sent.
@@ -89,6 +92,7 @@ pub async fn ask(guard: &Guard, outgoing: Outgoing<'_>) -> Result<Reply, Unasked
         .timeout(outgoing.timeout)
         .connect_timeout(outgoing.timeout)
         .no_proxy()
+        .tls_info(true)
         .resolve_to_addrs(&host, &addresses);
     if let Some(path) = &guard.ca_file {
         builder = builder.tls_certs_merge(authorities(path)?);
@@ -105,6 +109,11 @@ pub async fn ask(guard: &Guard, outgoing: Outgoing<'_>) -> Result<Reply, Unasked
         Err(error) => return failed(error),
     };
     let status = answer.status().as_u16();
+    let certificate_ends_at = answer
+        .extensions()
+        .get::<reqwest::tls::TlsInfo>()
+        .and_then(reqwest::tls::TlsInfo::peer_certificate)
+        .and_then(certificate_end);
     let location = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
     let mut body = Vec::new();
     let whole = loop {
@@ -120,7 +129,14 @@ pub async fn ask(guard: &Guard, outgoing: Outgoing<'_>) -> Result<Reply, Unasked
             Err(error) => return failed(error),
         }
     };
-    Ok(Reply::Answer(Answer { status, location, body, whole, seconds: begun.elapsed().as_secs_f64() }))
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok(Reply::Answer(Answer { status, location, body, whole, seconds, certificate_ends_at }))
+}
+
+/// The end of a certificate in DER.
+fn certificate_end(der: &[u8]) -> Option<Timestamp> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
 /// The addresses of the host, if all of them may be asked: one bad one among good ones is an attempt.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::ask::{Answer, Guard, Outgoing, Reply, Unasked, ask};
+use crate::domain::clock::Timestamp;
 use crate::domain::signal::{BodyRead, HttpRequest};
 
 /// A request whose references are filled in.
@@ -15,6 +16,8 @@ pub struct Flow<'a> {
     pub body: Option<String>,
     /// For one try with all of its redirects.
     pub timeout: Duration,
+    /// What a certificate's end is compared with.
+    pub now: Timestamp,
 }
 
 /// How one try went.
@@ -64,7 +67,9 @@ pub async fn run(guard: &Guard, flow: &Flow<'_>) -> Result<Try, Unasked> {
         seconds += answer.seconds;
         if hop == flow.request.redirects || !is_redirect(&answer) {
             let read = BodyRead { bytes: &answer.body, whole: answer.whole };
-            return Ok(Try::Answered { seconds, problems: flow.request.problems(answer.status, read) });
+            let mut problems = flow.request.problems(answer.status, read);
+            problems.extend(flow.request.certificate_problem(answer.certificate_ends_at, flow.now));
+            return Ok(Try::Answered { seconds, problems });
         }
         let to = answer.location.as_deref().and_then(|to| url.join(to).ok());
         match to.filter(|to| same_place(&url, to)) {

@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections of one process to PostgreSQL at most; they are opened when they are needed.
 const CONNECTIONS: u32 = 20;
 
+/// A process that freezes inside a transaction (a suspended machine, a cut network) would keep its rows locked, and
+/// nobody could take over what it had claimed.
+const GIVE_UP_FROZEN: &str = "SET idle_in_transaction_session_timeout = '20s'";
+
 /// Which engine is behind the store's URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
@@ -75,6 +79,12 @@ impl Db {
             let pool = AnyPoolOptions::new()
                 .max_connections(CONNECTIONS)
                 .acquire_timeout(PATIENCE)
+                .after_connect(|connection, _| {
+                    Box::pin(async move {
+                        connection.execute(GIVE_UP_FROZEN).await?;
+                        Ok(())
+                    })
+                })
                 .connect_with(options)
                 .await
                 .map_err(|error| refused(&plain(&error)))?;

@@ -458,19 +458,22 @@ pub async fn claim_due(
     rows.iter().map(read).collect()
 }
 
-/// Prolongs a claim; false when another process has taken it over.
+/// Prolongs a claim; false when another process has taken it over, or when it was given back: a renewal that was on
+/// its way while the tick was recorded must not hold up the next one.
 pub async fn renew_claim(
     c: &mut AnyConnection,
     id: &DeployId,
     lease_token: i64,
     until: Timestamp,
 ) -> Result<bool, StoreError> {
-    let done = sqlx::query("UPDATE deploys SET lease_until = $3 WHERE id = $1 AND lease_token = $2")
-        .bind(id.as_str())
-        .bind(lease_token)
-        .bind(to_micros(until))
-        .execute(c)
-        .await?;
+    let done = sqlx::query(
+        "UPDATE deploys SET lease_until = $3 WHERE id = $1 AND lease_token = $2 AND lease_until > 0",
+    )
+    .bind(id.as_str())
+    .bind(lease_token)
+    .bind(to_micros(until))
+    .execute(c)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -240,6 +240,8 @@ signals:
   - not_null: [email]
   - key: i
     http: { url: "https://user:pass@app.example.com/", method: FETCH, tries: 100 }
+  - key: j
+    http: { url: "http://a.example/", certificate_days: 1000 }
 "#;
     assert_eq!(
         problems(source),
@@ -264,7 +266,9 @@ f.yaml:27:5: `not_null` does not belong under `signals:` but under `tables:`
 f.yaml:29:18: an address with a password would be shown to everybody; send it in a header, such as \
 `Authorization: Bearer ${TOKEN}`
 f.yaml:29:64: unknown method `FETCH`; valid here: `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, `OPTIONS`
-f.yaml:29:78: `tries` is between 1 and 20"
+f.yaml:29:78: `tries` is between 1 and 20
+f.yaml:31:57: `certificate_days` is between 1 and 825
+f.yaml:31:57: only an address that begins with `https://` has a certificate"
     );
     let fine = "suite: a\nsignals:\n  - key: k\n    http: { url: \"https://a.example/\", method: put, \
                 status: [2xx, 301-302] }\n  - secrets: lemonsqueezy\n";

@@ -160,6 +160,37 @@ on_both_engines! {
         assert_eq!(conclusions(&forge).last().map(String::as_str), Some("failure"), "the override has ended");
         let (_, shown) = served.get(&format!("/api/v1/deploys/{}/answers", row.deploy.id)).await;
         assert_eq!(shown["answers"].as_array().map(Vec::len), Some(2), "{shown:#}");
+        let page = served.request(Method::GET, &format!("/deploys/{}", row.deploy.id)).send().await.unwrap();
+        let page = page.text().await.unwrap();
+        for part in ["Told elsewhere", &format!("check run of acme/shop@{SHA}"), "GitHub, deployment acme/shop#99", "failure"] {
+            assert!(page.contains(part), "{part} is not on {page}");
+        }
+    }
+
+    async fn who_guesses_signatures_is_slowed_down_and_who_signs_is_not(store: TestStore) {
+        let forge = Forge::start().await;
+        let served = served(&store, vec![("github", github(&forge))]).await;
+        let body = forge::deployment_status("in_progress", SHA, "Production");
+        let guess = async || {
+            let headers = [
+                ("x-github-event", "deployment_status".to_owned()),
+                ("x-hub-signature-256", format!("sha256={}", "0".repeat(64))),
+            ];
+            post(&served, "github", &headers, body.clone()).await.0
+        };
+        let first = guess().await;
+        assert_eq!(first, 401);
+        let mut slowed = false;
+        for _ in 0..2_000 {
+            match guess().await {
+                401 => {}
+                429 => { slowed = true; break; }
+                other => panic!("unexpected answer {other}"),
+            }
+        }
+        assert!(slowed, "a flood is answered 429");
+        let (status, _) = from_github(&served, "deployment_status", "d1", body.clone()).await;
+        assert_eq!(status, 202, "the right signature is never slowed down");
     }
 
     async fn a_release_that_failed_to_go_out_is_cancelled_and_one_that_is_out_is_not(store: TestStore) {

@@ -8,6 +8,7 @@ pub mod incidents;
 pub mod pages;
 pub mod secrets;
 pub mod times;
+pub mod told;
 pub mod verdicts;
 pub mod view;
 pub mod words;

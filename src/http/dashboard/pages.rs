@@ -6,8 +6,8 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use super::verdicts::{self, Shown};
-use super::view::{Card, Fact, IncidentRow, LinkRow, SourceRow};
-use super::{Frame, assets, incidents as problems, secrets as slots_view, times};
+use super::view::{Card, Fact, IncidentRow, LinkRow, SourceRow, ToldRow};
+use super::{Frame, assets, incidents as problems, secrets as slots_view, times, told as told_view};
 use crate::api::problem::Code;
 use crate::domain::check::{CheckKey, Stage};
 use crate::domain::clock::{SignedDuration, Timestamp, rfc3339};
@@ -20,7 +20,7 @@ use crate::services::Context;
 use crate::services::{oncall, secrets, verification};
 use crate::store::deploys::{self, DeployRow};
 use crate::store::incidents::{self, Which};
-use crate::store::{deliveries, observations, provider};
+use crate::store::{answers, deliveries, observations, provider};
 
 const DEPLOYS: i64 = 20;
 const INCIDENTS: u32 = 20;
@@ -44,6 +44,7 @@ struct DeployPage {
     title: String,
     card: Card,
     incidents: Vec<IncidentRow>,
+    told: Vec<ToldRow>,
 }
 
 /// `GET /`
@@ -96,11 +97,13 @@ pub async fn deploy(
     let card = card(&mut c, &row, now).await?;
     let environment = row.deploy.environment.as_str();
     let found = incidents::list(&mut c, Which::All, Some(environment), 200).await?;
+    let told = answers::list_of_deploy(&mut c, &row.deploy.id).await?;
     let own = found.iter().filter(|stored| stored.incident.key.scope == row.deploy.id.as_str());
     render(&DeployPage {
         frame: Frame::new(&caller, "deploy", now),
         title: format!("{} · {} · deploywatch", card.verdict.word, row.deploy.label()),
         incidents: own.map(|stored| problems::row(&stored.incident, now)).collect(),
+        told: told.iter().map(|stored| told_view::row(stored, now)).collect(),
         card,
     })
 }

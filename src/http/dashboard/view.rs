@@ -175,6 +175,14 @@ pub struct IncidentRow {
     pub since: String,
 }
 
+/// A place outside where a deploy's verdict is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldRow {
+    pub place: String,
+    pub badge: Badge,
+    pub lines: Vec<String>,
+}
+
 /// One line of a list that leads to a page: a deploy or a mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkRow {

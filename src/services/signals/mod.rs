@@ -70,7 +70,7 @@ async fn one(
             Some(Signal::LogCount(count)) => lines::measure(ctx, count, facts).await,
             Some(Signal::Webhooks { source }) => own::webhooks(ctx, source, facts).await,
             Some(Signal::Secrets { source }) => own::secrets(ctx, source, facts).await,
-            _ => outside.measure(check).await,
+            _ => outside.measure(check, facts.now).await,
         }
     };
     let left = deadline.saturating_duration_since(begun);

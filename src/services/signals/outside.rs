@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 
 use super::{finished, signal_error};
 use crate::domain::check::Check;
+use crate::domain::clock::Timestamp;
 use crate::domain::measurement::{MeasureError, MeasureErrorCode, Measured, Measurement, Unit};
 use crate::domain::signal::{HttpRequest, Signal, fill, percentile};
 use crate::settings::{MetricServer, Settings, Signals};
@@ -33,33 +34,38 @@ impl Outside {
     }
 
     /// Measures a check for a command, which has no store: what only a server knows is skipped.
-    pub async fn measure_alone(&self, check: &Check) -> Measurement {
+    pub async fn measure_alone(&self, check: &Check, now: Timestamp) -> Measurement {
         let begun = Instant::now();
         let result = match check.measure.signal() {
             Some(Signal::LogCount(_) | Signal::Webhooks { .. } | Signal::Secrets { .. }) => Ok(Measured {
                 skipped: Some("only the server knows this; it is measured after a deploy".into()),
                 ..Measured::default()
             }),
-            _ => self.measure(check).await,
+            _ => self.measure(check, now).await,
         };
         finished(check, result, begun)
     }
 
     /// Asks what is asked over HTTP.
-    pub(super) async fn measure(&self, check: &Check) -> Result<Measured, MeasureError> {
+    pub(super) async fn measure(&self, check: &Check, now: Timestamp) -> Result<Measured, MeasureError> {
         let timeout = check.measure.timeout.map_or(TIMEOUT, |seconds| Duration::from_secs(seconds.into()));
         match check.measure.signal() {
-            Some(Signal::Http(request)) => self.http(request, timeout).await,
+            Some(Signal::Http(request)) => self.http(request, timeout, now).await,
             Some(Signal::HttpLatency { request, percentile }) => {
-                self.latency(request, *percentile, timeout).await
+                self.latency(request, *percentile, timeout, now).await
             }
             Some(Signal::Metric { query, server }) => self.metric(query, server.as_deref(), timeout).await,
             _ => Err(signal_error("this is nothing that can be asked over HTTP", None)),
         }
     }
 
-    async fn http(&self, request: &HttpRequest, timeout: Duration) -> Result<Measured, MeasureError> {
-        let tries = self.tries(request, timeout).await?;
+    async fn http(
+        &self,
+        request: &HttpRequest,
+        timeout: Duration,
+        now: Timestamp,
+    ) -> Result<Measured, MeasureError> {
+        let tries = self.tries(request, timeout, now).await?;
         let mut problems: Vec<String> = Vec::new();
         let mut broken = 0;
         for tried in &tries {
@@ -85,9 +91,10 @@ impl Outside {
         request: &HttpRequest,
         percent: u32,
         timeout: Duration,
+        now: Timestamp,
     ) -> Result<Measured, MeasureError> {
         let mut seconds = Vec::new();
-        for tried in self.tries(request, timeout).await? {
+        for tried in self.tries(request, timeout, now).await? {
             match tried {
                 Try::Answered { seconds: taken, problems } if problems.is_empty() => seconds.push(taken),
                 // It took at least so long, which is all that a threshold asks.
@@ -100,7 +107,12 @@ impl Outside {
     }
 
     /// One after the other, so that we are no load.
-    async fn tries(&self, request: &HttpRequest, timeout: Duration) -> Result<Vec<Try>, MeasureError> {
+    async fn tries(
+        &self,
+        request: &HttpRequest,
+        timeout: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Try>, MeasureError> {
         let filled = |text: &str| {
             fill(text, |name| self.signals.value(name).map(|value| value.expose_secret().to_owned()))
                 .map_err(missing)
@@ -112,6 +124,7 @@ impl Outside {
             headers: headers.collect::<Result<_, MeasureError>>()?,
             body: request.body.as_deref().map(filled).transpose()?,
             timeout,
+            now,
         };
         let mut tries = Vec::new();
         for _ in 0..request.tries {

@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota};
+use governor::{DefaultDirectRateLimiter, Quota};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -42,6 +42,7 @@ use crate::domain::secret::SecretVersion;
 use crate::domain::signature::scheme::{Events, Text};
 use crate::domain::signature::{self, HeaderProblem, Headers, Scheme};
 use crate::services::Context;
+use crate::services::refusals::Refusals;
 use crate::services::secrets::{Keyring, SharedKeyring};
 use crate::store::deliveries;
 use keys::KeyCache;
@@ -49,11 +50,8 @@ use passing::seal_headers;
 
 /// Memory for bodies that are still arriving, over all requests.
 const BODY_BUDGET: usize = 64 * 1024 * 1024;
-/// Refused requests of one address: this many at once, then this many a second.
-const REFUSALS_AT_ONCE: NonZeroU32 = NonZeroU32::new(200).expect("200 is not zero");
 const DOUBTS_A_SECOND: NonZeroU32 = NonZeroU32::new(50).expect("50 is not zero");
 const TELL_SLOWED: SignedDuration = SignedDuration::from_mins(10);
-const REFUSALS_A_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("10 is not zero");
 
 /// A request as the driver read it: nothing is interpreted yet.
 #[derive(Debug, Clone)]
@@ -88,7 +86,7 @@ struct Inner {
     keys: KeyCache,
     sources: HashMap<String, Source>,
     writer: writer::Writer,
-    refusals: DefaultKeyedRateLimiter<IpAddr>,
+    refusals: Refusals,
     /// How often an unknown signature makes us look for new secrets.
     doubts: DefaultDirectRateLimiter,
     budget: Semaphore,
@@ -109,7 +107,6 @@ impl Ingest {
     /// Starts the writer; it ends when the last clone is gone.
     pub fn start(ctx: Context) -> Self {
         let keyring = Arc::new(Keyring::new(&ctx.keys));
-        let quota = Quota::per_second(REFUSALS_A_SECOND).allow_burst(REFUSALS_AT_ONCE);
         let writer = writer::Writer::start(ctx.clone(), Arc::clone(&keyring));
         let names = ctx.settings.webhooks.sources.keys().map(String::as_str).chain(["lemonsqueezy"]);
         let sources = names.map(|name| {
@@ -121,7 +118,7 @@ impl Ingest {
             keys: KeyCache::default(),
             sources: sources.collect(),
             writer,
-            refusals: DefaultKeyedRateLimiter::keyed(quota),
+            refusals: Refusals::default(),
             doubts: DefaultDirectRateLimiter::direct(Quota::per_second(DOUBTS_A_SECOND)),
             budget: Semaphore::new(BODY_BUDGET / 1024),
             slowed: Mutex::default(),
@@ -157,7 +154,7 @@ impl Ingest {
                 return Answer::Unavailable;
             }
         };
-        if refuses(&check) && inner.refusals.check_key(&request.sender).is_err() {
+        if refuses(&check) && inner.refusals.too_many(request.sender) {
             inner.slowed_down(&request.source, at);
             return Answer::TooMany;
         }
@@ -170,11 +167,6 @@ impl Ingest {
         let sealed = matches!(received.check, Check::Matched { .. })
             .then(|| inner.keyring.seal(&*inner.ctx.entropy, received.id.as_str(), &body));
         inner.writer.record(writer::Item { received, body, agents, sealed, headers }).await
-    }
-
-    /// Forgets senders that have been silent; called now and then.
-    pub fn tidy(&self) {
-        self.0.refusals.retain_recent();
     }
 
     /// What the request proves, with its body and the body's digest.

@@ -117,6 +117,7 @@ impl Parts<'_> {
             json: self.json.map(|json| json.value.clone().into_iter().collect()).unwrap_or_default(),
             redirects: bounded("redirects", self.redirects, 0, MOST_REDIRECTS, 0),
             tries: bounded("tries", self.tries, 1, MOST_TRIES, tries),
+            certificate_days: None,
         }
     }
 

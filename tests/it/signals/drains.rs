@@ -130,6 +130,38 @@ async fn what_is_not_signed_is_refused_and_counts_nothing() {
 }
 
 #[tokio::test]
+async fn a_body_that_never_ends_is_given_up_and_a_flood_of_guesses_is_slowed_down() {
+    let app = TestApp::start_on(Engine::Sqlite, |settings| {
+        settings.webhooks.body_seconds = 1;
+        settings.signals.logs.insert("any".into(), drain(LogFormat::Ndjson));
+    })
+    .await;
+    let bearer = format!("Bearer {DRAIN_SECRET}");
+    let drip = futures_util::stream::unfold((), |()| async {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        Some((Ok::<_, std::io::Error>("line\n"), ()))
+    });
+    let request = app.client.post(app.url("/logs/any")).header("authorization", &bearer);
+    let answer = request.body(reqwest::Body::wrap_stream(drip)).send().await.expect("the server answers");
+    assert_eq!(answer.status(), 408);
+
+    let mut slowed = false;
+    for _ in 0..2_000 {
+        match post(&app, "any", &[("authorization", "Bearer wrong")], b"line\n".to_vec()).await.0 {
+            401 => {}
+            429 => {
+                slowed = true;
+                break;
+            }
+            other => panic!("unexpected answer {other}"),
+        }
+    }
+    assert!(slowed, "a flood is answered 429");
+    let counted = post(&app, "any", &[("authorization", &bearer)], b"line\n".to_vec()).await;
+    assert_eq!(counted.0, 200, "the right token is never slowed down");
+}
+
+#[tokio::test]
 async fn vercel_learns_that_the_endpoint_is_ours() {
     let app = app(Engine::Sqlite).await;
     let check = counting(&app, "vercel", "Unauthorised").await;

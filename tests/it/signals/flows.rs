@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use deploywatch::domain::check::Check;
+use deploywatch::domain::clock::{Clock, SignedDuration};
 use deploywatch::domain::observation::{Observation, Outcome};
+
+use deploywatch::system::SystemClock;
 
 use super::{TOKEN, checks, seen, world};
 use crate::support::certificates::Authority;
@@ -135,6 +138,27 @@ async fn certificates_are_always_verified() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_ends_soon_fails_where_days_are_asked_for() {
+    let (site, authority) = (Site::start().await, Authority::new());
+    // The handshake looks at the real clock, and so does this test.
+    let end = SystemClock.now() + SignedDuration::from_hours(24 * 20);
+    let day = end.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let (year, month, day) = (i32::from(day.year()), day.month().unsigned_abs(), day.day().unsigned_abs());
+    let tls = TlsSite::start(&authority.issue_until("localhost", year, month, day));
+    for (days, outcome, part) in [(10, Outcome::Pass, ""), (30, Outcome::Fail, "which is less than 30 d")] {
+        let port = tls.address.port();
+        let check = http(&format!("{{ url: 'https://localhost:{port}/', certificate_days: {days} }}"));
+        let (_store, mut world) = world(&site, vec![check.clone()]).await;
+        world.clock.set(SystemClock.now());
+        let mut settings = (*world.ctx.settings).clone();
+        settings.signals.ca_file = Some(authority.file());
+        settings.signals.allow_private.push("::1/128".into());
+        world.ctx.settings = settings.into();
+        says(&seen(&world.ctx, &check).await, outcome, part);
+    }
+}
+
+#[tokio::test]
 async fn a_long_body_is_read_in_part_and_a_broken_one_is_a_failure() {
     let site = Site::start().await;
     let long = format!("{}needle", "a".repeat(1 << 20));
@@ -176,6 +200,20 @@ async fn a_metric_is_one_number_or_says_why_not() {
         site.change(|answers| answers.metric = answer);
         says(&seen(&world.ctx, &check).await, outcome, part);
     }
+    // An account in place of a token, as hosted Prometheus wants it.
+    site.change(|answers| answers.metric = vector(&["0.01"]));
+    let mut settings = (*world.ctx.settings).clone();
+    let server = settings.signals.metrics.get_mut("prometheus").unwrap();
+    server.token = None;
+    (server.username, server.password) = (Some("123456".into()), Some("canary-password".to_owned().into()));
+    let mut ctx = world.ctx.clone();
+    ctx.settings = settings.into();
+    let by_account = seen(&ctx, &check).await;
+    says(&by_account, Outcome::Pass, "the metric is 0.01");
+    assert!(!format!("{by_account:?}").contains("canary"), "{by_account:?}");
+    // `123456:canary-password` in base64.
+    let last = site.requests().pop().unwrap();
+    assert_eq!(last, "GET /api/v1/query Basic MTIzNDU2OmNhbmFyeS1wYXNzd29yZA==");
     drop(site);
     let gone = free_port();
     let mut settings = (*world.ctx.settings).clone();

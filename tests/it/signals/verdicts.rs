@@ -4,18 +4,20 @@
 use deploywatch::domain::clock::SignedDuration;
 use deploywatch::domain::delivery::Answer;
 use deploywatch::domain::gate::{FailOn, GateAnswer, GatePolicy};
+use deploywatch::domain::ids::DeployId;
 use deploywatch::domain::observation::Outcome;
+use deploywatch::domain::secret::{Origin, Slot, SlotMode, StateName};
 use deploywatch::domain::signature::Headers;
 use deploywatch::domain::verdict::{Provisional, VerdictState};
 use deploywatch::services::gate::{Question, ask};
-use deploywatch::services::secrets::{self, Keyring};
+use deploywatch::services::secrets::{self, Keyring, Who};
 use deploywatch::services::signals;
 use deploywatch::services::verification;
 use deploywatch::services::webhooks::{Body, Ingest, Request};
 use deploywatch::store::deploys;
 
 use super::{checks, fail_webhooks, heal_webhooks, log, world};
-use crate::support::hook::OLD;
+use crate::support::hook::{NEW, OLD};
 use crate::support::signer::{numbered, sign};
 use crate::support::site::{Site, vector};
 use crate::support::watch::{ENVIRONMENT, World, announcement, violations};
@@ -51,7 +53,7 @@ async fn watched(site: &Site) -> (crate::support::TestStore, World) {
     (store, world)
 }
 
-async fn release(world: &World, version: &str) -> deploywatch::domain::ids::DeployId {
+async fn release(world: &World, version: &str) -> DeployId {
     let mut asked = announcement(version);
     asked.window_seconds = Some(3_600);
     let id = verification::start(&world.ctx, &asked).await.expect("it starts").row.deploy.id;
@@ -90,9 +92,14 @@ async fn age_secrets(world: &World) {
 }
 
 async fn use_old_secret(world: &World, number: u32) {
+    use_secret(world, OLD, number).await;
+}
+
+/// A delivery comes that is signed with this one.
+async fn use_secret(world: &World, secret: &str, number: u32) {
     let body = numbered(number);
     let mut headers = Headers::default();
-    headers.add("x-signature".into(), sign(OLD, &body).as_bytes());
+    headers.add("x-signature".into(), sign(secret, &body).as_bytes());
     let request = Request {
         source: "lemonsqueezy".into(),
         headers,
@@ -232,6 +239,71 @@ async fn a_stale_secret_enters_the_verdict_of_the_deploy_that_it_falls_in() {
     use_old_secret(&world, 2).await;
     pass(&world, minutes(6)).await;
     assert_eq!(gate(&world).await, GateAnswer::Stop);
+}
+
+const THIRD: &str = "a-third-secret-for-the-webhooks";
+
+/// A rotation is under way since now.
+async fn stage(world: &World) -> Slot {
+    let keyring = Keyring::new(&world.ctx.keys);
+    secrets::start(&world.ctx, &keyring).await.expect("the secrets of the settings are taken in");
+    let slot = Slot { source: "lemonsqueezy".into(), mode: SlotMode::Live };
+    let who = Who { actor: "ana".into(), reason: "yearly".into() };
+    let added = secrets::add(&world.ctx, &keyring, &slot, THIRD.as_bytes(), Origin::Cli, &who).await;
+    assert_eq!(added.expect("it is added").state.name(), StateName::Staged);
+    slot
+}
+
+/// The last word of the check about the source's secrets.
+async fn about_secrets(world: &World, id: &DeployId) -> String {
+    let made = world.observations(id).await;
+    let last = made.iter().rev().find(|m| m.observation.key.as_str() == "lemonsqueezy.secrets");
+    last.expect("secrets are looked at").observation.message.clone()
+}
+
+#[tokio::test]
+async fn a_rotation_that_gets_stuck_stops_the_deploy_that_it_falls_in_and_not_the_next_one() {
+    let site = Site::start().await;
+    let (_store, world) = watched(&site).await;
+    stage(&world).await;
+    world.clock.advance(minutes(24 * 60 - 15));
+    log(&world.ctx, &["all is well"]).await;
+    let id = release(&world, "v1").await;
+    pass(&world, minutes(11)).await;
+    assert_eq!(
+        gate(&world).await,
+        GateAnswer::Go,
+        "under way is no problem: {}",
+        about_secrets(&world, &id).await
+    );
+    pass(&world, minutes(10)).await;
+    assert_eq!(gate(&world).await, GateAnswer::Stop);
+    assert!(about_secrets(&world, &id).await.contains("is stuck"), "{}", about_secrets(&world, &id).await);
+    let next = release(&world, "v2").await;
+    pass(&world, minutes(12)).await;
+    assert_eq!(
+        gate(&world).await,
+        GateAnswer::Go,
+        "it was stuck before: {}",
+        about_secrets(&world, &next).await
+    );
+}
+
+#[tokio::test]
+async fn a_rotation_whose_old_secret_goes_on_signing_enters_the_verdict() {
+    let site = Site::start().await;
+    let (_store, world) = watched(&site).await;
+    stage(&world).await;
+    use_secret(&world, THIRD, 1).await;
+    world.clock.advance(minutes(25 * 60));
+    log(&world.ctx, &["all is well"]).await;
+    let id = release(&world, "v1").await;
+    pass(&world, minutes(12)).await;
+    use_secret(&world, NEW, 2).await;
+    pass(&world, minutes(6)).await;
+    assert_eq!(gate(&world).await, GateAnswer::Stop, "{}", about_secrets(&world, &id).await);
+    let said = about_secrets(&world, &id).await;
+    assert!(said.contains("signed a delivery") && said.contains("is overdue"), "{said}");
 }
 
 #[tokio::test]

@@ -40,6 +40,13 @@ impl Authority {
         self.sign(name, leaf(name))
     }
 
+    /// One that ends on that day.
+    pub fn issue_until(&self, name: &str, year: i32, month: u8, day: u8) -> Issued {
+        let mut params = leaf(name);
+        params.not_after = date_time_ymd(year, month, day);
+        self.sign(&format!("{name}-until"), params)
+    }
+
     /// One that was valid once.
     pub fn expired(&self, name: &str) -> Issued {
         let mut params = leaf(name);

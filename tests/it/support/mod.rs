@@ -24,6 +24,7 @@ pub mod signer;
 pub mod site;
 pub mod smtp;
 pub mod store;
+pub mod trail;
 pub mod wait;
 pub mod watch;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use deploywatch::domain::check::{Check, CheckKey, CheckPolicy};
+use deploywatch::domain::check::{Check, CheckPolicy};
 use deploywatch::domain::clock::{Clock, ManualClock, SignedDuration, Timestamp};
 use deploywatch::domain::deploy::DeployKind;
 use deploywatch::domain::ids::DeployId;
@@ -24,6 +24,7 @@ use deploywatch::store::observations::Recorded;
 use deploywatch::store::{deploys, observations};
 use deploywatch::target::{Carry, Scan, TargetError};
 use futures_util::future::BoxFuture;
+use sqlx::AnyConnection;
 
 use super::{TestEntropy, TestStore, manual_clock};
 
@@ -210,32 +211,45 @@ impl World {
     /// The verdict that the stored observations alone add up to.
     pub async fn replayed(&self, id: &DeployId, at: Timestamp) -> Verdict {
         let row = self.row(id).await;
-        let mut c = self.ctx.db.reader().await.unwrap();
-        let checks = deploys::get_check_set(&mut c, &row.check_set).await.unwrap();
-        let policies: Vec<CheckPolicy> = checks.into_iter().map(|check| check.policy).collect();
-        let mut scans: BTreeMap<i64, Vec<_>> = BTreeMap::new();
-        for made in self.observations(id).await {
-            scans.entry(made.scan).or_default().push(made.observation);
-        }
-        let scans: Vec<_> = scans.into_values().map(|seen| (seen[0].observed_at, seen)).collect();
-        replay_verdict(&row.deploy, &policies, &scans, at)
+        replayed(&mut self.ctx.db.reader().await.unwrap(), &row, at).await
     }
 
     /// Every planned slot of every check has exactly one observation, and nothing else has.
     pub async fn assert_every_slot_answered(&self, id: &DeployId) {
         let row = self.row(id).await;
-        let checks = deploys::get_check_set(&mut self.ctx.db.reader().await.unwrap(), &row.check_set).await;
         let made = self.observations(id).await;
-        for check in checks.unwrap() {
-            let slots: Vec<Timestamp> = row.deploy.plan.slots(&check.policy).map(|slot| slot.at).collect();
-            let mut answered: Vec<Timestamp> = made
-                .iter()
-                .filter(|m| m.sample == 0 && m.observation.key == CheckKey(check.key().0.clone()))
-                .map(|m| m.observation.slot_at)
-                .collect();
-            answered.sort();
-            assert_eq!(answered, slots, "the slots of {}", check.key());
-        }
+        let checks = policies(&mut self.ctx.db.reader().await.unwrap(), &row).await;
+        assert_every_slot_answered(&row, &checks, &made);
+    }
+}
+
+pub async fn policies(c: &mut AnyConnection, row: &DeployRow) -> Vec<CheckPolicy> {
+    let checks = deploys::get_check_set(c, &row.check_set).await.unwrap();
+    checks.into_iter().map(|check| check.policy).collect()
+}
+
+/// The verdict that the stored observations of a deploy alone add up to.
+pub async fn replayed(c: &mut AnyConnection, row: &DeployRow, at: Timestamp) -> Verdict {
+    let policies = policies(c, row).await;
+    let mut scans: BTreeMap<i64, Vec<_>> = BTreeMap::new();
+    for made in observations::list_observations(c, &row.deploy.id).await.unwrap() {
+        scans.entry(made.scan).or_default().push(made.observation);
+    }
+    let scans: Vec<_> = scans.into_values().map(|seen| (seen[0].observed_at, seen)).collect();
+    replay_verdict(&row.deploy, &policies, &scans, at)
+}
+
+/// Every planned slot of every check has exactly one observation, and nothing else has.
+pub fn assert_every_slot_answered(row: &DeployRow, checks: &[CheckPolicy], made: &[Recorded]) {
+    for check in checks {
+        let slots: Vec<Timestamp> = row.deploy.plan.slots(check).map(|slot| slot.at).collect();
+        let mut answered: Vec<Timestamp> = made
+            .iter()
+            .filter(|m| m.sample == 0 && m.observation.key == check.key)
+            .map(|m| m.observation.slot_at)
+            .collect();
+        answered.sort();
+        assert_eq!(answered, slots, "the slots of {} of {}", check.key, row.deploy.id);
     }
 }
 

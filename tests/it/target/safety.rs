@@ -77,6 +77,26 @@ async fn hostile_checks_harm_nothing() {
     );
 }
 
+/// Checks of one table are one statement; a broken one is taken out of it and blamed alone, wherever it stands.
+#[tokio::test]
+async fn one_broken_column_of_a_batch_blames_one_check() {
+    let az = AgentZero::with_users(100).await;
+    az.execute("ALTER TABLE users ADD COLUMN nothing TEXT").await;
+    for place in 0..3 {
+        let mut batch = vec![
+            not_null("users", "id"),
+            rows("count", "users", RowAggregate::RowCount),
+            not_null("users", "nothing"),
+        ];
+        batch.insert(place, not_null("users", "emial"));
+        let scan = scan(options(&az.scanner), batch).await;
+        let mut values = scan.measurements;
+        assert_eq!(refused(&values.remove(place)).code, MeasureErrorCode::Sql, "at {place}");
+        let values: Vec<f64> = values.iter().map(number).collect();
+        assert_eq!(values, [0.0, 100.0, 100.0], "the others are measured, with {place} broken");
+    }
+}
+
 #[tokio::test]
 async fn a_role_that_cannot_see_all_rows_gets_an_error_never_zero() {
     let az = AgentZero::with_users(100).await;
