@@ -8,6 +8,7 @@ use crate::domain::diagnosis::Class;
 use crate::domain::incident::{DedupKey, Facts, IncidentKind, Member, Signal};
 use crate::domain::rotation::{Phase, Side};
 use crate::domain::secret::{SecretVersion, Slot, StateName};
+use crate::domain::wording::sentence;
 use crate::services::Context;
 use crate::store::{StoreError, Tx, deliveries, deploys, quarantine, rotations, secrets};
 
@@ -81,7 +82,7 @@ pub(crate) async fn stale_signal(
     };
     let headline = format!(
         "{} still signs {source} deliveries with the old secret {}, {}; {consequence}",
-        ctx.settings.webhooks.scheme(source).provider,
+        sentence(&ctx.settings.webhooks.scheme(source).provider),
         first.label(),
         first.describe_state(at),
     );
