@@ -191,7 +191,8 @@ fn headers(desk: &Desk, letter: &Letter<'_>) -> Vec<(String, String)> {
         headers.push(("List-Unsubscribe", format!("<{url}>")));
         headers.push(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".into()));
     }
-    if letter.facts.severity == Severity::Critical && letter.notice.announces() {
+    let wakes = letter.notice.announces() || letter.notice == Notice::Worsened;
+    if letter.facts.severity == Severity::Critical && wakes {
         headers.push(("Importance", "high".into()));
     }
     headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -249,6 +250,7 @@ fn status(letter: &Letter<'_>) -> String {
         Notice::Opened => format!("{label}{count}"),
         Notice::Reopened => format!("{label} AGAIN{count}"),
         Notice::Update => format!("UPDATE{count}"),
+        Notice::Worsened => format!("NOW {}: {label}{count}", letter.facts.severity.as_str().to_uppercase()),
         Notice::Reminder => format!("REMINDER{count}"),
         Notice::Escalated => format!("ESCALATED {label}{count}"),
         Notice::Flapping => format!("FLAPPING{count}"),
@@ -315,6 +317,12 @@ fn leads(letter: &Letter<'_>) -> Vec<String> {
     }
     if letter.notice == Notice::Reopened {
         leads.push("It had been resolved shortly before, so this is the same incident.".into());
+    }
+    if letter.notice == Notice::Worsened {
+        leads.push(format!(
+            "It was milder when you were told of it last; now it is {}.",
+            letter.facts.severity.as_str()
+        ));
     }
     if letter.notice == Notice::Escalated {
         leads.push("Whoever was told first has not acknowledged it, so you are told as well.".into());
