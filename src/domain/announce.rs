@@ -142,7 +142,7 @@ pub fn armed(deploy: &Deploy, checks: usize, now: Timestamp) -> Signal {
             label: "ARMED".to_owned(),
             subject: subject(deploy),
             headline: format!(
-                "deploy {} in {} is watched for {length} from now: {checks} checks, {baseline}",
+                "Deploy {} in {} is watched for {length} from now: {checks} checks, {baseline}",
                 deploy.label(),
                 deploy.environment
             ),
@@ -241,7 +241,7 @@ fn cannot_check(deploy: &Deploy, target: &TargetHealth, now: Timestamp) -> Facts
         label: "CANNOT CHECK".to_owned(),
         subject: subject(deploy),
         headline: format!(
-            "the database of {} cannot be measured since {} of deploy {}: {because}",
+            "The database of {} cannot be measured since {} of deploy {}: {because}",
             deploy.environment,
             since_deploy(deploy, since),
             deploy.label()
@@ -263,7 +263,7 @@ fn cannot_check(deploy: &Deploy, target: &TargetHealth, now: Timestamp) -> Facts
 fn report(deploy: &Deploy, verdict: &Verdict, end: &End, now: Timestamp) -> Facts {
     let length = humane(SignedDuration::from_secs(deploy.plan.window_seconds.into())).replace(' ', "");
     let length = if deploy.plan.window_seconds == 86_400 { "24h".to_owned() } else { length };
-    let place = format!("deploy {} in {}", deploy.label(), deploy.environment);
+    let place = format!("Deploy {} in {}", deploy.label(), deploy.environment);
     let watched = deploy.finished_at.map_or(SignedDuration::ZERO, |from| now.duration_since(from));
     let watched = humane(watched);
     let (label, headline, next_steps) = match verdict.state {
@@ -289,7 +289,7 @@ fn report(deploy: &Deploy, verdict: &Verdict, end: &End, now: Timestamp) -> Fact
         ),
         VerdictState::Failed => (
             format!("FAILED {length}"),
-            format!("the window of {place} is over and it has failed: {}", first_reason(verdict)),
+            format!("{place} has failed, and its window is over: {}", first_reason(verdict)),
             vec!["See that it was rolled back or fixed forward".to_owned()],
         ),
         VerdictState::Superseded => (

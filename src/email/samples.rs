@@ -219,10 +219,10 @@ fn member(title: &str, expected: &str, observed: &str, now: Timestamp) -> Member
 fn digest(now: Timestamp) -> Sample {
     let line = |n: u32| Member {
         key: format!("ntf_{n}"),
-        title: format!("[FAIL {n}] acme-production deploy 7f3c2a1 #3f9a{n:02}"),
+        title: format!("[FAIL {}] acme-production deploy 7f3c2a1 #3f9a{n:02}", n + 1),
         severity: if n < 3 { Severity::Critical } else { Severity::Warning },
         count: 0,
-        message: format!("{n} checks fail since T+00:07 of deploy 7f3c2a1 in acme-production"),
+        message: format!("{} checks fail since T+00:07 of deploy 7f3c2a1 in acme-production", n + 1),
         ..member("", "", "", now)
     };
     let headline = "24 messages in one: you are sent at most 10 in 10 minutes, and there were more";

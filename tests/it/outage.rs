@@ -88,7 +88,7 @@ impl Watch {
         assert_eq!(self.mails.statuses(), ["CANNOT CHECK", "RESOLVED"], "{how}");
         let mails = self.mails.letters();
         let first = &mails[0].text;
-        assert!(first.contains("the database of acme-production cannot be measured since"), "{how}: {first}");
+        assert!(first.contains("The database of acme-production cannot be measured since"), "{how}: {first}");
         let text = &mails[1].text;
         assert!(text.contains("the gap: nothing is known of the"), "{how}: {text}");
     }

@@ -61,18 +61,19 @@ fn nearby(now: Timestamp) -> Vec<(String, String)> {
 
 fn secret(now: Timestamp, state: &str, uses: u32) -> Member {
     let since = now - SignedDuration::from_hours(24);
+    let deliveries = if uses == 1 { "1 delivery".to_owned() } else { format!("{uses} deliveries") };
     Member {
         key: "sec_3c9de1".into(),
         title: format!("secret {OLD} of lemonsqueezy/live"),
         severity: Severity::Critical,
         expected: "no delivery is signed with it".into(),
-        observed: format!("{uses} since it is {state}, last {}", rfc3339(now)),
+        observed: format!("{deliveries} since it is {state}, last {}", rfc3339(now)),
         baseline: None,
         change: None,
         first_seen_at: ago(now, 5),
         count: uses,
         runs: 0,
-        message: format!("v3 signed {uses} deliveries since {}", rfc3339(since)),
+        message: format!("{OLD} signed {deliveries} since {}", rfc3339(since)),
         runbook: None,
     }
 }
