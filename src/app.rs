@@ -13,7 +13,7 @@ use crate::http;
 use crate::http::server::Surface;
 use crate::scheduler::Ticker;
 use crate::services::context::Keys;
-use crate::services::{Context, access, secrets};
+use crate::services::{Context, access, heartbeat, secrets};
 use crate::settings::{Settings, address, decode_key};
 use crate::shutdown::Stop;
 use crate::store::{Db, StoreError, meta, migrate};
@@ -221,6 +221,8 @@ impl App {
         if tokio::time::timeout(patience, work).await.is_err() {
             tracing::warn!("some work was not finished in time; it goes on at the next start");
         }
+        // Without it, what this process said last counts for two minutes more.
+        let _ = tokio::time::timeout(Duration::from_secs(1), heartbeat::leave(&self.context)).await;
         self.context.db.close().await;
     }
 }

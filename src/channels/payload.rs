@@ -57,6 +57,7 @@ pub(super) fn status(bulletin: &Bulletin<'_>) -> String {
         Notice::Escalated => format!("ESCALATED {label}"),
         Notice::Flapping => "FLAPPING".into(),
         Notice::Update => "UPDATE".into(),
+        Notice::Worsened => format!("NOW {}: {label}", bulletin.facts.severity.as_str().to_uppercase()),
         Notice::Reminder => "REMINDER".into(),
         Notice::Resolved | Notice::Recovered => "RESOLVED".into(),
         Notice::Acknowledged => "ACKNOWLEDGED".into(),

@@ -12,6 +12,8 @@ use crate::settings::Channel;
 const HEADING: usize = 150;
 const SECTION: usize = 2_900;
 const MEMBERS: usize = 5;
+/// Messages that a digest lists.
+const DIGESTED: usize = 15;
 
 pub(super) fn request(settings: &Channel, body: &str) -> Result<Call, Failure> {
     Ok(Call {
@@ -38,7 +40,15 @@ pub(super) fn body(bulletin: &Bulletin<'_>) -> Value {
         lines.push(format!("{} is on it", escape(by)));
     }
     blocks.push(section(&lines.join("\n")));
-    if !facts.members.is_empty() && bulletin.is_news() {
+    if bulletin.notice == Notice::Digest {
+        let listed = facts.members.iter().take(DIGESTED);
+        let mut listed: Vec<String> =
+            listed.map(|m| format!("• *{}* {}", escape(&m.title), escape(&m.message))).collect();
+        if facts.members.len() > DIGESTED {
+            listed.push(format!("+ {} more", facts.members.len() - DIGESTED));
+        }
+        blocks.push(section(&listed.join("\n")));
+    } else if !facts.members.is_empty() && bulletin.is_news() {
         let mut listed: Vec<String> = facts
             .members
             .iter()

@@ -8,7 +8,7 @@ use crate::app::{self, Parts};
 use crate::domain::notification::{FailureClass, Notice, NotificationState};
 use crate::email::mask;
 use crate::services::Context;
-use crate::services::alerting::announce;
+use crate::services::oncall;
 use crate::services::outbox::trial;
 use crate::settings::{ChannelKind, EmailTransport, Purpose};
 
@@ -29,7 +29,7 @@ pub struct NotifyArgs {
 enum NotifyCommand {
     /// Send a test mail, or a message to a channel, and say what was answered
     Test {
-        /// To whom; may be given several times. Without it, to everybody on call
+        /// To whom; may be given several times. Without it, to whoever is on call now, the second step included
         #[arg(long, value_name = "ADDRESS")]
         to: Vec<String>,
         /// To a channel of the settings instead; may be given several times
@@ -66,10 +66,10 @@ pub async fn run(args: NotifyArgs, out: &mut Output) -> anyhow::Result<u8> {
 }
 
 async fn test(ctx: &Context, to: Vec<String>, out: &mut Output) -> anyhow::Result<u8> {
-    let people = if to.is_empty() { everybody(ctx) } else { to };
+    let people = if to.is_empty() { oncall::on_duty(ctx).await? } else { to };
     anyhow::ensure!(
         !people.is_empty(),
-        "nobody is on call, so a test would reach nobody; give --to ADDRESS, or set email.recipients"
+        "nobody is on call, so a test would reach nobody; give --to ADDRESS, or set email.recipients or [oncall]"
     );
     let mut code = 0;
     for id in trial::write(ctx, &people).await? {
@@ -119,17 +119,4 @@ async fn call(ctx: &Context, channels: &[String], out: &mut Output) -> anyhow::R
         }
     }
     Ok(code)
-}
-
-/// Everybody whom some environment would tell, each once.
-fn everybody(ctx: &Context) -> Vec<String> {
-    let mut people = announce::recipients(ctx, "");
-    for environment in ctx.settings.environments.keys() {
-        for address in announce::recipients(ctx, environment) {
-            if !people.iter().any(|known| known.eq_ignore_ascii_case(&address)) {
-                people.push(address);
-            }
-        }
-    }
-    people
 }

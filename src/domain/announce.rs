@@ -9,7 +9,7 @@ use super::deploy::Deploy;
 use super::incident::{DedupKey, Facts, IncidentKind, Member, Signal};
 use super::observation::Outcome;
 use super::verdict::{CheckStanding, Verdict, VerdictState};
-use super::wording::{number, quantity};
+use super::wording::{allowed, number, quantity};
 
 /// What on-call was last told about a deploy; only a difference is a signal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +142,7 @@ pub fn armed(deploy: &Deploy, checks: usize, now: Timestamp) -> Signal {
             label: "ARMED".to_owned(),
             subject: subject(deploy),
             headline: format!(
-                "deploy {} in {} is watched for {length} from now: {checks} checks, {baseline}",
+                "Deploy {} in {} is watched for {length} from now: {checks} checks, {baseline}",
                 deploy.label(),
                 deploy.environment
             ),
@@ -241,7 +241,7 @@ fn cannot_check(deploy: &Deploy, target: &TargetHealth, now: Timestamp) -> Facts
         label: "CANNOT CHECK".to_owned(),
         subject: subject(deploy),
         headline: format!(
-            "nothing could be measured in {} since {} of deploy {}: {because}",
+            "The database of {} cannot be measured since {} of deploy {}: {because}",
             deploy.environment,
             since_deploy(deploy, since),
             deploy.label()
@@ -249,8 +249,11 @@ fn cannot_check(deploy: &Deploy, target: &TargetHealth, now: Timestamp) -> Facts
         since,
         next_steps: vec![
             "See whether the database is up and takes connections from here".to_owned(),
-            "If it is up, see whether our role, its password or the network has changed".to_owned(),
-            "Nothing is known about the deploy meanwhile: it is neither good nor bad".to_owned(),
+            "If it is up, `deploywatch doctor` says whether our role, its password or the network has changed"
+                .to_owned(),
+            "Nothing is known of its data meanwhile, so that the deploy is neither good nor bad".to_owned(),
+            "Until then no mail tells of single checks; those that need no database go on, on the deploy's page"
+                .to_owned(),
         ],
         context: context(deploy, None),
         members: Vec::new(),
@@ -260,7 +263,7 @@ fn cannot_check(deploy: &Deploy, target: &TargetHealth, now: Timestamp) -> Facts
 fn report(deploy: &Deploy, verdict: &Verdict, end: &End, now: Timestamp) -> Facts {
     let length = humane(SignedDuration::from_secs(deploy.plan.window_seconds.into())).replace(' ', "");
     let length = if deploy.plan.window_seconds == 86_400 { "24h".to_owned() } else { length };
-    let place = format!("deploy {} in {}", deploy.label(), deploy.environment);
+    let place = format!("Deploy {} in {}", deploy.label(), deploy.environment);
     let watched = deploy.finished_at.map_or(SignedDuration::ZERO, |from| now.duration_since(from));
     let watched = humane(watched);
     let (label, headline, next_steps) = match verdict.state {
@@ -286,7 +289,7 @@ fn report(deploy: &Deploy, verdict: &Verdict, end: &End, now: Timestamp) -> Fact
         ),
         VerdictState::Failed => (
             format!("FAILED {length}"),
-            format!("the window of {place} is over and it has failed: {}", first_reason(verdict)),
+            format!("{place} has failed, and its window is over: {}", first_reason(verdict)),
             vec!["See that it was rolled back or fixed forward".to_owned()],
         ),
         VerdictState::Superseded => (
@@ -365,8 +368,8 @@ fn member(check: &CheckStanding, since: Timestamp) -> Member {
         key: check.key.as_str().to_owned(),
         title: check.title.clone(),
         severity: check.severity,
-        // A threshold says when a check fails, so what is expected is that it is not so.
-        expected: check.threshold.as_ref().map_or_else(String::new, |limit| format!("not {limit}")),
+        // A threshold says when a check fails, so what is expected is what it allows.
+        expected: check.threshold.as_deref().map_or_else(String::new, allowed),
         observed: said(check.value).unwrap_or_else(|| "no value".to_owned()),
         baseline: said(check.baseline),
         change: change.map(|by| format!("{}{}", if by > 0.0 { "+" } else { "-" }, number(by.abs()))),

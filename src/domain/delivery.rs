@@ -8,7 +8,7 @@ use super::diagnosis::Class;
 use super::ids::{DeliveryId, EventId, SecretVersionId};
 use super::secret::{SecretState, SecretVersion, SlotMode};
 pub use super::signature::builtin::HOOKSHOT;
-use super::signature::scheme::{Events, Scheme, Text};
+use super::signature::scheme::{Events, Piece, Scheme, Text};
 use super::signature::{Claim, HeaderProblem};
 
 /// What a verified body says about itself; only ever read after its signature was checked. Only Lemon Squeezy's
@@ -21,7 +21,7 @@ pub struct EventHead {
     /// `data.attributes.updated_at` as written; arrival order says nothing.
     pub updated_at: Option<String>,
     /// Lemon Squeezy's `meta.webhook_id` (undocumented, present since 2025), or the id that another provider
-    /// gives its events.
+    /// gives its events and that its signature covers.
     pub webhook_id: Option<String>,
     pub test_mode: Option<bool>,
     pub store_id: Option<u64>,
@@ -81,12 +81,14 @@ pub fn read_event(
         None if name.is_empty() => NAMELESS.to_owned(),
         None => return Err(NotAnEvent),
     };
+    // Whoever replays a request can give it another id where no signature covers that, but not another body.
+    let signed_id = claim.id.clone().filter(|_| scheme.content.needs(&Piece::Id));
     let head = EventHead {
         event_name,
         data_type: "body".into(),
         data_id: digest.to_owned(),
         updated_at: None,
-        webhook_id: claim.id.clone().or_else(|| text(id)).filter(|id| !id.is_empty()),
+        webhook_id: signed_id.or_else(|| text(id)).filter(|id| !id.is_empty()),
         test_mode: live.as_ref().and_then(|pointer| at(pointer)?.as_bool()).map(|live| !live),
         store_id: None,
     };
@@ -280,15 +282,15 @@ pub fn dispose(received: &Received, version: Option<&SecretVersion>, rules: Rule
         (Check::Matched { .. }, None) => (Answer::Unavailable, Class::NoSecret, Standing::Noise, false),
         (Check::Unmatched { .. }, _) => (Answer::Refused, Class::UnknownSecret, Standing::Bad, true),
         (Check::OffTime { .. }, _) => (Answer::Refused, Class::TimestampOff, Standing::Bad, false),
-        (Check::Header(HeaderProblem::Missing), _) => {
+        (Check::Header(problem), _) => {
+            // Where the provider itself comes without a readable signature, its events are lost.
             let standing = if from_provider { Standing::Bad } else { Standing::Noise };
-            (Answer::Refused, Class::MissingSignature, standing, false)
-        }
-        (Check::Header(HeaderProblem::Ambiguous), _) => {
-            (Answer::Malformed, Class::AmbiguousSignature, Standing::Noise, false)
-        }
-        (Check::Header(HeaderProblem::Malformed(format)), _) => {
-            (Answer::Malformed, Class::MalformedSignature(*format), Standing::Noise, false)
+            let (answer, class) = match problem {
+                HeaderProblem::Missing => (Answer::Refused, Class::MissingSignature),
+                HeaderProblem::Ambiguous => (Answer::Malformed, Class::AmbiguousSignature),
+                HeaderProblem::Malformed(format) => (Answer::Malformed, Class::MalformedSignature(*format)),
+            };
+            (answer, class, standing, false)
         }
         (Check::TooLarge, _) => (Answer::TooLarge, Class::TooLarge, Standing::Noise, false),
         (Check::TooSlow, _) => (Answer::TooSlow, Class::TooSlow, Standing::Noise, false),

@@ -73,7 +73,11 @@ fn heads_of_other_providers_are_read_where_their_scheme_says() {
 
     let named = Claim { event: Some("push".into()), id: Some("guid".into()), ..claim() };
     let github = read("github", &named, "payload=%7B%7D").unwrap();
-    assert_eq!((github.event_name.as_str(), github.dedup_key().as_str()), ("push", "id:guid"));
+    // Its signature does not cover the id, so that a replay could carry another one.
+    assert_eq!((github.event_name.as_str(), github.dedup_key().as_str()), ("push", "key:push|body|d1|"));
+    let svix = Claim { id: Some("msg_1".into()), ..claim() };
+    let svix = read("standard_webhooks", &svix, r#"{"type":"invoice.paid"}"#).unwrap();
+    assert_eq!(svix.dedup_key(), "id:msg_1", "what is signed identifies");
     // Nothing names it and nothing identifies it: the bytes do.
     let opaque = read("generic", &claim(), "any bytes").unwrap();
     assert_eq!(
@@ -156,8 +160,8 @@ fn what_is_not_verified_gets_its_answer_and_its_standing() {
     let table = [
         (unmatched, 401, Standing::Bad, true),
         (Check::Header(HeaderProblem::Missing), 401, Standing::Bad, false),
-        (Check::Header(HeaderProblem::Ambiguous), 400, Standing::Noise, false),
-        (Check::Header(HeaderProblem::Malformed(None)), 400, Standing::Noise, false),
+        (Check::Header(HeaderProblem::Ambiguous), 400, Standing::Bad, false),
+        (Check::Header(HeaderProblem::Malformed(None)), 400, Standing::Bad, false),
         (Check::TooLarge, 413, Standing::Noise, false),
         (Check::TooSlow, 408, Standing::Noise, false),
         (Check::NoSecret, 503, Standing::Noise, false),

@@ -108,6 +108,14 @@ impl Class {
         Self::ALL.into_iter().find(|class| class.as_str() == text)
     }
 
+    /// The other provider whose signature it looks like.
+    pub fn foreign(self) -> Option<&'static str> {
+        match self {
+            Self::MalformedSignature(format) => format.map(Foreign::provider),
+            _ => None,
+        }
+    }
+
     /// Whether an accepted delivery of this class is meant for the product.
     pub fn is_for_product(self) -> bool {
         !matches!(self, Self::TestOnLive | Self::UnexpectedStore)
@@ -179,6 +187,15 @@ impl Class {
             Self::MissingSignature => &[
                 "Check that the proxy or firewall before deploywatch passes the header {header} on unchanged",
                 "Have a delivery sent again in {place} and look at `deploywatch webhook list --source {source}`",
+            ],
+            Self::AmbiguousSignature => &[
+                "Look at the proxy before deploywatch: it must pass the header {header} on once, as it came",
+                "Have a delivery sent again in {place} and look at `deploywatch webhook list --source {source}`",
+            ],
+            Self::MalformedSignature(_) => &[
+                "Look for a webhook of another provider that points at /webhooks/{source}, and give it a source of its own or delete it",
+                "If it is {provider}, see whether a proxy cuts or rewrites the header {header}",
+                "Look at what came with `deploywatch webhook list --source {source} --class malformed_signature`",
             ],
             Self::Reserialised | Self::WhitespaceChanged | Self::CompressedForm => &[
                 "Look at the proxy, function or middleware before deploywatch: it must pass the raw bytes on",

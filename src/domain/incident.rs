@@ -427,7 +427,7 @@ impl Incident {
             return None;
         }
         if self.told.grown {
-            return Some(Notice::Update);
+            return Some(Notice::Worsened);
         }
         if self.told.flaps.is_flapping() {
             return None;

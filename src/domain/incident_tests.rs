@@ -112,7 +112,7 @@ fn an_acknowledgement_ends_reminders_until_it_grows_worse() {
     assert_eq!(incident.owed(at(600), Mute::Audible, &policy()), None);
     let (incident, change) = incident.fire(at(601), facts(&["a"]));
     assert_eq!((change, incident.state.clone()), (IncidentChange::Escalated, IncidentState::Open));
-    assert_eq!(incident.owed(at(601), Mute::Audible, &policy()), Some(Notice::Update));
+    assert_eq!(incident.owed(at(601), Mute::Audible, &policy()), Some(Notice::Worsened));
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub enum Notice {
     Reopened,
     /// New members joined an open incident.
     Update,
+    /// What was milder when it was told last is more severe now.
+    Worsened,
     Reminder,
     /// Nobody acknowledged in time, so the second step is told.
     Escalated,
@@ -31,10 +33,11 @@ pub enum Notice {
 }
 
 impl Notice {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Opened,
         Self::Reopened,
         Self::Update,
+        Self::Worsened,
         Self::Reminder,
         Self::Escalated,
         Self::Flapping,
@@ -51,6 +54,7 @@ impl Notice {
             Self::Opened => "opened",
             Self::Reopened => "reopened",
             Self::Update => "update",
+            Self::Worsened => "worsened",
             Self::Reminder => "reminder",
             Self::Escalated => "escalated",
             Self::Flapping => "flapping",

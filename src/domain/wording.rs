@@ -62,6 +62,32 @@ impl Wording {
     }
 }
 
+/// What a threshold allows, from what breaks it: `> 0` allows `at most 0`.
+pub fn allowed(broken_by: &str) -> String {
+    let one = |rule: &str| {
+        let words = [
+            ("> ", "at most "),
+            ("< ", "at least "),
+            ("outside ", ""),
+            ("not ", ""),
+            ("drop > ", "a drop of at most "),
+            ("rise > ", "a rise of at most "),
+            ("new > ", "new ones: at most "),
+        ];
+        let found = words
+            .iter()
+            .find_map(|(before, after)| rule.strip_prefix(before).map(|rest| format!("{after}{rest}")));
+        found.unwrap_or_else(|| format!("not {rule}"))
+    };
+    broken_by.split(", ").map(one).collect::<Vec<_>>().join(" and ")
+}
+
+/// The text with a capital at its beginning: a name such as `the sender` may begin a sentence.
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// A value with its unit, as a person writes it: `1,000`, `99.2%`, `3 h 20 min`.
 pub fn quantity(value: f64, unit: Unit) -> String {
     match unit {
@@ -138,6 +164,30 @@ mod tests {
         ] {
             assert_eq!(number(value), text);
         }
+    }
+
+    #[test]
+    fn what_is_allowed_is_said_and_not_its_opposite() {
+        for (broken_by, said) in [
+            ("> 0", "at most 0"),
+            ("< 5", "at least 5"),
+            ("> 0.1% (1)", "at most 0.1% (1)"),
+            ("drop > 1% (990)", "a drop of at most 1% (990)"),
+            ("outside 3 to 5", "3 to 5"),
+            ("not 5", "5"),
+            ("not -1", "-1"),
+            ("new > 0 (12)", "new ones: at most 0 (12)"),
+            ("< 10, drop > 1% (990)", "at least 10 and a drop of at most 1% (990)"),
+            ("something else", "not something else"),
+        ] {
+            assert_eq!(allowed(broken_by), said);
+        }
+    }
+
+    #[test]
+    fn names_begin_sentences() {
+        assert_eq!(sentence("the sender"), "The sender");
+        assert_eq!((sentence("Paddle"), sentence("")), ("Paddle".into(), String::new()));
     }
 
     #[test]

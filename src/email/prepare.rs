@@ -3,7 +3,7 @@
 use askama::Template;
 use sha2::{Digest, Sha256};
 
-use super::text::{clean, identity, instant, is_web_address, token};
+use super::text::{clean, identity, instant, is_web_address, readable, token};
 use crate::domain::check::Severity;
 use crate::domain::clock::{SignedDuration, Timestamp, humane};
 use crate::domain::ids::NotificationId;
@@ -98,10 +98,19 @@ struct View {
     more: usize,
     steps: Vec<String>,
     context: Vec<Row>,
+    /// The column of the context's values in the text part.
+    width: usize,
     open_label: &'static str,
     open_url: Option<String>,
     actions: Vec<(&'static str, String)>,
     why: Vec<String>,
+}
+
+impl View {
+    /// A line of the context in the text part.
+    fn fact(&self, row: &Row) -> String {
+        format!("{}{}", row.padded(self.width), row.value)
+    }
 }
 
 struct MemberView {
@@ -191,7 +200,8 @@ fn headers(desk: &Desk, letter: &Letter<'_>) -> Vec<(String, String)> {
         headers.push(("List-Unsubscribe", format!("<{url}>")));
         headers.push(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".into()));
     }
-    if letter.facts.severity == Severity::Critical && letter.notice.announces() {
+    let wakes = letter.notice.announces() || letter.notice == Notice::Worsened;
+    if letter.facts.severity == Severity::Critical && wakes {
         headers.push(("Importance", "high".into()));
     }
     headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -207,6 +217,13 @@ fn view(desk: &Desk, letter: &Letter<'_>) -> View {
     }
     let over = matches!(letter.notice, Notice::Resolved | Notice::Recovered);
     let listed = if letter.notice == Notice::Digest { DIGESTED } else { MEMBERS };
+    let context: Vec<Row> = facts
+        .context
+        .iter()
+        .take(CONTEXT)
+        .map(|(label, value)| Row::new(clean(label, 40), readable(value, 300)))
+        .collect();
+    let longest = context.iter().map(|row| row.label.chars().count()).max().unwrap_or_default();
     View {
         subject,
         tone,
@@ -219,14 +236,10 @@ fn view(desk: &Desk, letter: &Letter<'_>) -> View {
         steps: if over {
             Vec::new()
         } else {
-            facts.next_steps.iter().take(STEPS).map(|step| clean(step, 500)).collect()
+            facts.next_steps.iter().take(STEPS).map(|step| readable(step, 500)).collect()
         },
-        context: facts
-            .context
-            .iter()
-            .take(CONTEXT)
-            .map(|(label, value)| Row::new(clean(label, 40), clean(value, 300)))
-            .collect(),
+        width: (longest + 2).clamp(17, 30),
+        context,
         open_label: letter.links.page.as_ref().map_or("Open the incident", |(label, _)| *label),
         open_url: letter
             .incident
@@ -249,6 +262,7 @@ fn status(letter: &Letter<'_>) -> String {
         Notice::Opened => format!("{label}{count}"),
         Notice::Reopened => format!("{label} AGAIN{count}"),
         Notice::Update => format!("UPDATE{count}"),
+        Notice::Worsened => format!("NOW {}: {label}{count}", letter.facts.severity.as_str().to_uppercase()),
         Notice::Reminder => format!("REMINDER{count}"),
         Notice::Escalated => format!("ESCALATED {label}{count}"),
         Notice::Flapping => format!("FLAPPING{count}"),
@@ -280,14 +294,14 @@ fn tone(letter: &Letter<'_>) -> (&'static str, &'static str) {
 }
 
 fn headline(letter: &Letter<'_>) -> String {
-    let said = clean(&letter.facts.headline, 300);
+    let said = readable(&letter.facts.headline, 300);
     match (letter.notice, letter.incident) {
         (Notice::Resolved | Notice::Recovered, Some(incident)) => {
             let end = match &incident.state {
                 IncidentState::Resolved { at, .. } => *at,
                 _ => letter.now,
             };
-            format!("Over after {}: {said}", humane(end.duration_since(letter.facts.since)))
+            format!("Over after {}. It was: {said}", humane(end.duration_since(letter.facts.since)))
         }
         _ => said,
     }
@@ -299,22 +313,28 @@ fn leads(letter: &Letter<'_>) -> Vec<String> {
     let Some(incident) = letter.incident else { return leads };
     match (letter.notice, &incident.state) {
         (Notice::Resolved, IncidentState::Resolved { at, note }) => {
-            leads.push(format!("From {} to {}: {}.", instant(since), instant(*at), clean(note, 300)));
+            leads.push(format!("From {} to {}: {}.", instant(since), instant(*at), readable(note, 300)));
         }
         (Notice::Recovered, IncidentState::Resolved { at, note }) => {
-            leads.push(format!("From {} to {}: {}.", instant(since), instant(*at), clean(note, 300)));
+            leads.push(format!("From {} to {}: {}.", instant(since), instant(*at), readable(note, 300)));
             leads.push(
                 "It was over before its first mail could be handed over; this mail replaces that one.".into(),
             );
         }
-        _ => leads.push(format!(
-            "Since {} ({} ago).",
-            instant(since),
-            humane(letter.now.duration_since(since).max(SignedDuration::ZERO))
-        )),
+        _ => {
+            let length = letter.now.duration_since(since).max(SignedDuration::ZERO);
+            let ago = if length.is_zero() { "just now".into() } else { format!("{} ago", humane(length)) };
+            leads.push(format!("Since {} ({ago}).", instant(since)));
+        }
     }
     if letter.notice == Notice::Reopened {
         leads.push("It had been resolved shortly before, so this is the same incident.".into());
+    }
+    if letter.notice == Notice::Worsened {
+        leads.push(format!(
+            "It was milder when you were told of it last; now it is {}.",
+            letter.facts.severity.as_str()
+        ));
     }
     if letter.notice == Notice::Escalated {
         leads.push("Whoever was told first has not acknowledged it, so you are told as well.".into());
@@ -336,6 +356,7 @@ fn members_title(letter: &Letter<'_>) -> &'static str {
     match (letter.notice, letter.incident.map(|incident| incident.key.kind)) {
         (Notice::Resolved | Notice::Recovered, _) => "What it was",
         (Notice::Digest, _) => "The messages",
+        (Notice::Report, _) => "What failed",
         (_, Some(IncidentKind::ChecksFailed)) => "What fails",
         (_, Some(IncidentKind::CannotCheck)) => "What cannot be checked",
         (_, Some(IncidentKind::WebhookSetup)) => "What does not fit",
@@ -353,7 +374,7 @@ fn member_view(letter: &Letter<'_>, member: &Member) -> MemberView {
         ("change", member.change.as_ref()),
     ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            rows.push(Row::new(label, clean(value, 200)));
+            rows.push(Row::new(label, readable(value, 200)));
         }
     }
     let seen = if letter.notice == Notice::Digest { "written" } else { "first seen" };
@@ -371,7 +392,7 @@ fn member_view(letter: &Letter<'_>, member: &Member) -> MemberView {
     if check && title != key {
         rows.push(Row::new("check", key));
     }
-    MemberView { title, severity: member.severity.as_str(), message: clean(&member.message, 400), rows }
+    MemberView { title, severity: member.severity.as_str(), message: readable(&member.message, 400), rows }
 }
 
 fn times(count: u32) -> String {

@@ -30,6 +30,19 @@ pub fn clean(text: &str, cap: usize) -> String {
     out
 }
 
+/// The same, with times as people write them: `2026-05-01 12:04:31 UTC` where a program wrote `2026-05-01T12:04:31Z`.
+pub fn readable(text: &str, cap: usize) -> String {
+    let words = text.split(' ').map(|word| {
+        // A time may stand in brackets or before a comma.
+        let inner = word.trim_matches(['(', ')', ',', ';', ':', '.']);
+        match inner.parse::<Timestamp>() {
+            Ok(at) if inner.ends_with('Z') => word.replacen(inner, &instant(at), 1),
+            _ => word.to_owned(),
+        }
+    });
+    clean(&words.collect::<Vec<_>>().join(" "), cap)
+}
+
 /// For subjects: ASCII, and no brackets, since mail programs ignore what stands in brackets when they thread.
 pub fn identity(text: &str, cap: usize) -> String {
     clean(text, cap)
@@ -97,6 +110,18 @@ mod tests {
         }
         assert_eq!(clean("abcdef", 4), "abcd…");
         assert_eq!(clean("abcd", 4), "abcd");
+    }
+
+    #[test]
+    fn times_are_written_for_people() {
+        for (text, said) in [
+            ("since 2026-05-01T12:04:31Z, perhaps", "since 2026-05-01 12:04:31 UTC, perhaps"),
+            ("(2026-05-01T12:04:31Z)", "(2026-05-01 12:04:31 UTC)"),
+            ("version 2026-05-01 of 12:04Z", "version 2026-05-01 of 12:04Z"),
+            ("nothing of the kind", "nothing of the kind"),
+        ] {
+            assert_eq!(readable(text, 100), said);
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ struct Page<'a> {
 /// Whether somebody looks at the answer in a browser, rather than a program asks.
 pub fn is_wanted(method: &Method, headers: &header::HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    method == Method::GET && accept.is_some_and(|accept| accept.contains("text/html"))
+    matches!(*method, Method::GET | Method::HEAD) && accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// The page, or nothing where a program asks.

@@ -26,11 +26,12 @@ pub enum Access {
 /// One line of the table.
 #[derive(Clone, Copy)]
 pub struct Route {
+    /// Who answers `GET` answers `HEAD` as well, without the body.
     pub method: &'static str,
     /// actix syntax: `/api/v1/deploys/{id}`.
     pub path: &'static str,
     pub access: Access,
-    /// Builds the handler.
+    /// Builds the handler; the server adds the method.
     pub handler: fn() -> actix_web::Route,
 }
 
@@ -46,111 +47,93 @@ pub fn table() -> Vec<Route> {
     use Access::{Public, ReadOrLoopback, Scope as With, Signature};
     let route = |method, path, access, handler| Route { method, path, access, handler };
     vec![
-        route("GET", "/livez", Public, || web::get().to(health::livez)),
-        route("GET", "/readyz", Public, || web::get().to(health::readyz)),
-        route("GET", "/metrics", ReadOrLoopback, || web::get().to(metrics::metrics)),
-        route("GET", "/", With(Scope::Read), || web::get().to(dashboard::pages::home)),
-        route("GET", "/deploys/{id}", With(Scope::Read), || web::get().to(dashboard::pages::deploy)),
-        route("GET", "/deliveries", With(Scope::Read), || web::get().to(deliveries::page)),
-        route("GET", "/deliveries/{id}", With(Scope::Read), || web::get().to(deliveries::one)),
-        route("GET", "/assets/{digest}/{name}", Public, || web::get().to(dashboard::assets::asset)),
-        route("GET", "/sign-in", Public, || web::get().to(session::page)),
-        route("POST", "/sign-in", Public, || web::post().to(session::sign_in)),
-        route("POST", "/sign-out", With(Scope::Read), || web::post().to(session::sign_out)),
-        route("GET", "/api/v1/whoami", With(Scope::Read), || web::get().to(session::whoami)),
-        route("POST", "/api/v1/deploys", With(Scope::Deploy), || web::post().to(deploys::start)),
-        route("GET", "/api/v1/deploys", With(Scope::Read), || web::get().to(deploys::list)),
-        route("POST", "/api/v1/deploys/finish", With(Scope::Deploy), || {
-            web::post().to(deploys::finish_version)
-        }),
-        route("GET", "/api/v1/deploys/{id}", With(Scope::Read), || web::get().to(deploys::get)),
-        route("POST", "/api/v1/deploys/{id}/finish", With(Scope::Deploy), || web::post().to(deploys::finish)),
-        route("POST", "/api/v1/deploys/{id}/cancel", With(Scope::Deploy), || web::post().to(deploys::cancel)),
-        route("POST", "/api/v1/deploys/{id}/override", With(Scope::Admin), || {
-            web::post().to(deploys::decide)
-        }),
-        route("DELETE", "/api/v1/deploys/{id}/override", With(Scope::Admin), || {
-            web::delete().to(deploys::withdraw)
-        }),
-        route("POST", "/api/v1/deploys/{id}/mute", With(Scope::Admin), || web::post().to(deploys::mute)),
-        route("POST", "/api/v1/deploys/{id}/reverify", With(Scope::Deploy), || {
-            web::post().to(deploys::reverify)
-        }),
-        route("GET", "/api/v1/gate", With(Scope::Gate), || web::get().to(gate::any)),
+        route("GET", "/livez", Public, || web::to(health::livez)),
+        route("GET", "/readyz", Public, || web::to(health::readyz)),
+        route("GET", "/metrics", ReadOrLoopback, || web::to(metrics::metrics)),
+        route("GET", "/", With(Scope::Read), || web::to(dashboard::pages::home)),
+        route("GET", "/deploys/{id}", With(Scope::Read), || web::to(dashboard::pages::deploy)),
+        route("GET", "/deliveries", With(Scope::Read), || web::to(deliveries::page)),
+        route("GET", "/deliveries/{id}", With(Scope::Read), || web::to(deliveries::one)),
+        route("GET", "/assets/{digest}/{name}", Public, || web::to(dashboard::assets::asset)),
+        route("GET", "/sign-in", Public, || web::to(session::page)),
+        route("POST", "/sign-in", Public, || web::to(session::sign_in)),
+        route("POST", "/sign-out", With(Scope::Read), || web::to(session::sign_out)),
+        route("GET", "/api/v1/whoami", With(Scope::Read), || web::to(session::whoami)),
+        route("POST", "/api/v1/deploys", With(Scope::Deploy), || web::to(deploys::start)),
+        route("GET", "/api/v1/deploys", With(Scope::Read), || web::to(deploys::list)),
+        route("POST", "/api/v1/deploys/finish", With(Scope::Deploy), || web::to(deploys::finish_version)),
+        route("GET", "/api/v1/deploys/{id}", With(Scope::Read), || web::to(deploys::get)),
+        route("POST", "/api/v1/deploys/{id}/finish", With(Scope::Deploy), || web::to(deploys::finish)),
+        route("POST", "/api/v1/deploys/{id}/cancel", With(Scope::Deploy), || web::to(deploys::cancel)),
+        route("POST", "/api/v1/deploys/{id}/override", With(Scope::Admin), || web::to(deploys::decide)),
+        route("DELETE", "/api/v1/deploys/{id}/override", With(Scope::Admin), || web::to(deploys::withdraw)),
+        route("POST", "/api/v1/deploys/{id}/mute", With(Scope::Admin), || web::to(deploys::mute)),
+        route("POST", "/api/v1/deploys/{id}/reverify", With(Scope::Deploy), || web::to(deploys::reverify)),
+        route("GET", "/api/v1/gate", With(Scope::Gate), || web::to(gate::any)),
         route("GET", "/api/v1/environments/{environment}/gate", With(Scope::Gate), || {
-            web::get().to(gate::of_environment)
+            web::to(gate::of_environment)
         }),
         route("GET", "/api/v1/environments/{environment}/gate/rollback", With(Scope::Gate), || {
-            web::get().to(gate::rollback)
+            web::to(gate::rollback)
         }),
         // Flagger asks by POST.
         route("POST", "/api/v1/environments/{environment}/gate", With(Scope::Gate), || {
-            web::post().to(gate::of_environment)
+            web::to(gate::of_environment)
         }),
         route("POST", "/api/v1/environments/{environment}/gate/rollback", With(Scope::Gate), || {
-            web::post().to(gate::rollback)
+            web::to(gate::rollback)
         }),
         route("GET", "/api/v1/environments/{environment}/verdict", With(Scope::Gate), || {
-            web::get().to(gate::verdict)
+            web::to(gate::verdict)
         }),
-        route("GET", "/api/v1/deliveries", With(Scope::Read), || web::get().to(deliveries::list)),
-        route("POST", "/api/v1/deliveries/replay", With(Scope::Admin), || web::post().to(deliveries::replay)),
-        route("GET", "/api/v1/deliveries/{id}", With(Scope::Read), || web::get().to(deliveries::show)),
-        route("GET", "/api/v1/secrets", With(Scope::Read), || web::get().to(secrets::list)),
-        route("POST", "/api/v1/secrets", With(Scope::Admin), || web::post().to(secrets::add)),
+        route("GET", "/api/v1/deliveries", With(Scope::Read), || web::to(deliveries::list)),
+        route("POST", "/api/v1/deliveries/replay", With(Scope::Admin), || web::to(deliveries::replay)),
+        route("GET", "/api/v1/deliveries/{id}", With(Scope::Read), || web::to(deliveries::show)),
+        route("GET", "/api/v1/secrets", With(Scope::Read), || web::to(secrets::list)),
+        route("POST", "/api/v1/secrets", With(Scope::Admin), || web::to(secrets::add)),
         route("POST", "/api/v1/secrets/{source}/{mode}/product", With(Scope::Deploy), || {
-            web::post().to(secrets::report)
+            web::to(secrets::report)
         }),
         route("POST", "/api/v1/secrets/{source}/{mode}/rotation/{action}", With(Scope::Admin), || {
-            web::post().to(secrets::rotation)
+            web::to(secrets::rotation)
         }),
         route("POST", "/api/v1/secrets/{source}/{mode}/{action}", With(Scope::Admin), || {
-            web::post().to(secrets::change)
+            web::to(secrets::change)
         }),
-        route("GET", "/incidents/{id}", With(Scope::Read), || web::get().to(incidents::page)),
+        route("GET", "/incidents/{id}", With(Scope::Read), || web::to(incidents::page)),
         route("POST", "/incidents/{id}/acknowledge", With(Scope::Ack), || {
-            web::post().to(incidents::acknowledge_by_form)
+            web::to(incidents::acknowledge_by_form)
         }),
-        route("POST", "/incidents/{id}/snooze", With(Scope::Ack), || {
-            web::post().to(incidents::snooze_by_form)
-        }),
-        route("GET", "/api/v1/incidents", With(Scope::Read), || web::get().to(incidents::list)),
-        route("GET", "/api/v1/incidents/{id}", With(Scope::Read), || web::get().to(incidents::get)),
+        route("POST", "/incidents/{id}/snooze", With(Scope::Ack), || web::to(incidents::snooze_by_form)),
+        route("GET", "/api/v1/incidents", With(Scope::Read), || web::to(incidents::list)),
+        route("GET", "/api/v1/incidents/{id}", With(Scope::Read), || web::to(incidents::get)),
         route("POST", "/api/v1/incidents/{id}/acknowledge", With(Scope::Ack), || {
-            web::post().to(incidents::acknowledge)
+            web::to(incidents::acknowledge)
         }),
-        route("POST", "/api/v1/incidents/{id}/resolve", With(Scope::Ack), || {
-            web::post().to(incidents::resolve)
-        }),
-        route("POST", "/api/v1/incidents/{id}/snooze", With(Scope::Ack), || {
-            web::post().to(incidents::snooze)
-        }),
-        route("GET", "/api/v1/oncall", With(Scope::Read), || web::get().to(oncall::show)),
-        route("POST", "/api/v1/oncall/overrides", With(Scope::Ack), || web::post().to(oncall::add)),
-        route("DELETE", "/api/v1/oncall/overrides/{id}", With(Scope::Ack), || {
-            web::delete().to(oncall::remove)
-        }),
-        route("GET", "/api/v1/outbox", With(Scope::Read), || web::get().to(outbox::list)),
-        route("POST", "/api/v1/outbox/{id}/retry", With(Scope::Ack), || web::post().to(outbox::retry_one)),
-        route("GET", "/act/{token}", Public, || web::get().to(links::look)),
-        route("POST", "/act/{token}", Public, || web::post().to(links::press)),
-        route("GET", "/silences", With(Scope::Read), || web::get().to(silences::page)),
-        route("POST", "/silences", With(Scope::Ack), || web::post().to(silences::add_by_form)),
-        route("GET", "/silences/new", With(Scope::Ack), || web::get().to(silences::new_page)),
-        route("POST", "/silences/{id}/end", With(Scope::Ack), || web::post().to(silences::end_by_form)),
-        route("GET", "/api/v1/silences", With(Scope::Read), || web::get().to(silences::list)),
-        route("POST", "/api/v1/silences", With(Scope::Ack), || web::post().to(silences::add)),
-        route("POST", "/api/v1/silences/{id}/end", With(Scope::Ack), || web::post().to(silences::end)),
-        route("GET", "/inbox", With(Scope::Read), || web::get().to(inbox::list)),
-        route("GET", "/inbox/{id}", With(Scope::Read), || web::get().to(inbox::mail)),
-        route("GET", "/inbox/{id}/html", With(Scope::Read), || web::get().to(inbox::html)),
-        route("GET", "/api/v1/triggers", With(Scope::Read), || web::get().to(triggers::list)),
-        route("GET", "/api/v1/deploys/{id}/answers", With(Scope::Read), || {
-            web::get().to(triggers::answers_of)
-        }),
-        route("POST", "/triggers/{name}", Public, || web::post().to(triggers::take)),
-        route("GET", "/logs/{source}", Public, || web::get().to(logs::handshake)),
-        route("POST", "/logs/{source}", Signature, || web::post().to(logs::receive)),
-        route("POST", "/webhooks/{source}", Signature, || web::post().to(webhooks::receive)),
+        route("POST", "/api/v1/incidents/{id}/resolve", With(Scope::Ack), || web::to(incidents::resolve)),
+        route("POST", "/api/v1/incidents/{id}/snooze", With(Scope::Ack), || web::to(incidents::snooze)),
+        route("GET", "/api/v1/oncall", With(Scope::Read), || web::to(oncall::show)),
+        route("POST", "/api/v1/oncall/overrides", With(Scope::Ack), || web::to(oncall::add)),
+        route("DELETE", "/api/v1/oncall/overrides/{id}", With(Scope::Ack), || web::to(oncall::remove)),
+        route("GET", "/api/v1/outbox", With(Scope::Read), || web::to(outbox::list)),
+        route("POST", "/api/v1/outbox/{id}/retry", With(Scope::Ack), || web::to(outbox::retry_one)),
+        route("GET", "/act/{token}", Public, || web::to(links::look)),
+        route("POST", "/act/{token}", Public, || web::to(links::press)),
+        route("GET", "/silences", With(Scope::Read), || web::to(silences::page)),
+        route("POST", "/silences", With(Scope::Ack), || web::to(silences::add_by_form)),
+        route("GET", "/silences/new", With(Scope::Ack), || web::to(silences::new_page)),
+        route("POST", "/silences/{id}/end", With(Scope::Ack), || web::to(silences::end_by_form)),
+        route("GET", "/api/v1/silences", With(Scope::Read), || web::to(silences::list)),
+        route("POST", "/api/v1/silences", With(Scope::Ack), || web::to(silences::add)),
+        route("POST", "/api/v1/silences/{id}/end", With(Scope::Ack), || web::to(silences::end)),
+        route("GET", "/inbox", With(Scope::Read), || web::to(inbox::list)),
+        route("GET", "/inbox/{id}", With(Scope::Read), || web::to(inbox::mail)),
+        route("GET", "/inbox/{id}/html", With(Scope::Read), || web::to(inbox::html)),
+        route("GET", "/api/v1/triggers", With(Scope::Read), || web::to(triggers::list)),
+        route("GET", "/api/v1/deploys/{id}/answers", With(Scope::Read), || web::to(triggers::answers_of)),
+        route("POST", "/triggers/{name}", Public, || web::to(triggers::take)),
+        route("GET", "/logs/{source}", Public, || web::to(logs::handshake)),
+        route("POST", "/logs/{source}", Signature, || web::to(logs::receive)),
+        route("POST", "/webhooks/{source}", Signature, || web::to(webhooks::receive)),
     ]
 }

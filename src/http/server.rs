@@ -112,13 +112,18 @@ pub fn configure(config: &mut web::ServiceConfig, surface: Surface) {
     }
     for path in order {
         let mut resource = web::resource(path);
-        let allowed: Vec<&str> = by_path[path].iter().map(|route| route.method).collect();
+        let mut allowed: Vec<&str> = Vec::new();
         for route in &by_path[path] {
             let access = route.access;
-            let method = Method::from_bytes(route.method.as_bytes()).expect("the table names methods");
-            let handler = (route.handler)().method(method);
-            resource = resource
-                .route(handler.wrap(from_fn(move |request, next| auth::guard(access, request, next))));
+            // Monitors ask with HEAD: what GET answers, of which actix sends the headers alone.
+            let methods: &[&str] = if route.method == "GET" { &["GET", "HEAD"] } else { &[route.method] };
+            for name in methods {
+                let method = Method::from_bytes(name.as_bytes()).expect("the table names methods");
+                let handler = (route.handler)().method(method);
+                resource = resource
+                    .route(handler.wrap(from_fn(move |request, next| auth::guard(access, request, next))));
+            }
+            allowed.extend_from_slice(methods);
         }
         config.service(resource.default_service(not_allowed(allowed.join(", "))));
     }

@@ -243,6 +243,9 @@ async fn write_with_owed(
     for first in &held {
         announce::renew(ctx, tx, &hearing.audible(&incident), first, held.len() - 1).await?;
     }
+    if waits {
+        broadcast::renew_held(ctx, tx, &hearing.audible(&incident)).await?;
+    }
     if let Some(notice) = owed {
         announce::incident(ctx, tx, &hearing.audible(&incident), notice).await?;
     }

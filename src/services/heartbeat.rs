@@ -2,18 +2,22 @@
 //! progress, and hears nothing when one of them did not. Who was away for long says so by mail.
 
 mod gap;
+mod others;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use secrecy::ExposeSecret;
 
 use crate::channels::{self, Allow, Call};
 use crate::domain::clock::{SignedDuration, Timestamp, from_micros, to_micros};
+use crate::domain::ids::Entropy;
 use crate::services::{Context, alerting};
 use crate::settings::HeartbeatMethod;
 use crate::store::{StoreError, meta};
+
+pub use others::leave;
 
 /// The job.
 pub const JOB: &str = "heartbeat";
@@ -45,6 +49,8 @@ struct Counts {
     /// The last attempt to send failed by the path's fault.
     path_broken: AtomicBool,
     last: Mutex<Option<Seen>>,
+    /// What this process is called among those that share the store.
+    name: OnceLock<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +72,15 @@ impl Progress {
                 self.0.path_broken.store(problem, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Made at the first call, so that each process has its own.
+    fn name(&self, entropy: &dyn Entropy) -> &str {
+        self.0.name.get_or_init(|| {
+            let mut bytes = [0_u8; 8];
+            entropy.fill(&mut bytes);
+            hex::encode(bytes)
+        })
     }
 
     /// What stood still since the last call; `None` at the first one.
@@ -114,11 +129,16 @@ pub async fn beat(ctx: &Context) -> Result<Beat, StoreError> {
     {
         gap::tell(ctx, &mut tx, before, now).await?;
     }
+    let still = ctx.progress.standing();
+    // Whoever works must not hide another process on the same store that does not.
+    others::say(ctx, &mut tx, still.as_deref().unwrap_or_default(), now).await?;
+    let beside = others::standing_still(ctx, &mut tx, now).await?;
     tx.commit().await?;
-    let Some(still) = ctx.progress.standing() else { return Ok(Beat::Starting) };
+    let Some(still) = still else { return Ok(Beat::Starting) };
     if ctx.settings.heartbeat.url.is_none() {
         return Ok(Beat::Off);
     }
+    let still: Vec<String> = still.into_iter().map(str::to_owned).chain(beside).collect();
     if !still.is_empty() {
         return Ok(Beat::Withheld(format!("no heartbeat was sent: {}", still.join(", "))));
     }

@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 use crate::domain::check::Severity;
 use crate::domain::clock::{SignedDuration, Timestamp};
 use crate::domain::ids::uuid_v7;
-use crate::domain::oncall::{Called, Duty, Shift, Substitute, same_address};
+use crate::domain::oncall::{Called, Shift, Substitute, same_address};
 use crate::services::Context;
 use crate::settings::{OnCallPlan, oncall_plan};
 use crate::store::audit::{self, AuditEntry};
@@ -58,23 +58,26 @@ pub fn quiet_until(ctx: &Context, environment: &str, severity: Severity) -> Opti
     ctx.settings.quiet(environment, &plan.zone)?.ends(ctx.now())
 }
 
-/// Every address that an environment could tell, whoever's turn it is.
-pub fn everybody(ctx: &Context, environment: &str) -> Vec<String> {
-    let (plan, _) = oncall_plan(&ctx.settings.oncall);
-    let Duty { critical, warning, info, second } = ctx.settings.duty(environment);
-    let mut all: Vec<String> = Vec::new();
-    for name in critical.iter().chain(&warning).chain(&info).chain(&second) {
-        let people = match plan.roster.rotations.get(name) {
-            Some(rotation) => rotation.people().to_vec(),
-            None => vec![name.clone()],
-        };
-        for called in plan.roster.called(&people, &[], ctx.now()) {
-            if !all.iter().any(|known| same_address(known, &called.person.email)) {
-                all.push(called.person.email);
+/// Whoever some environment, or what belongs to none, would tell of something at this moment: turns and stand-ins
+/// count, and the second step does. Each person once.
+pub async fn on_duty(ctx: &Context) -> Result<Vec<String>, StoreError> {
+    let now = ctx.now();
+    let plan = plan(ctx, &mut *ctx.db.reader().await?, now).await?;
+    let environments = std::iter::once("").chain(ctx.settings.environments.keys().map(String::as_str));
+    let mut people: Vec<String> = Vec::new();
+    for environment in environments {
+        let duty = ctx.settings.duty(environment);
+        let severities = [Severity::Critical, Severity::Warning, Severity::Info];
+        for names in severities.map(|severity| duty.of(severity)).into_iter().chain([duty.second.as_slice()])
+        {
+            for called in plan.roster.called(names, &plan.substitutes, now) {
+                if !people.iter().any(|known| same_address(known, &called.person.email)) {
+                    people.push(called.person.email);
+                }
             }
         }
     }
-    all
+    Ok(people)
 }
 
 /// The turns of one rotation.

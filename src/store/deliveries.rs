@@ -209,6 +209,29 @@ pub async fn failed_before(
     Ok(row.is_some())
 }
 
+/// Of a source's newest accepted deliveries since then, at most `most`: how many were sent before, and how many
+/// there are.
+pub async fn count_repeated(
+    c: &mut AnyConnection,
+    source: &str,
+    since: Timestamp,
+    most: u32,
+) -> Result<(u64, u64), StoreError> {
+    let row = sqlx::query(
+        "SELECT CAST(coalesce(sum(duplicate), 0) AS BIGINT) AS repeated, count(*) AS n FROM (
+             SELECT duplicate FROM webhook_deliveries
+             WHERE source = $1 AND standing = 'good' AND received_at >= $2
+             ORDER BY received_at DESC LIMIT $3) AS newest",
+    )
+    .bind(source)
+    .bind(to_micros(since))
+    .bind(i64::from(most))
+    .fetch_one(c)
+    .await?;
+    let number = |name: &str| Ok::<_, StoreError>(u64::try_from(row.try_get::<i64, _>(name)?).unwrap_or(0));
+    Ok((number("repeated")?, number("n")?))
+}
+
 /// What became of a delivery, as one looks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {

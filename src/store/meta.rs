@@ -40,3 +40,21 @@ pub async fn get_or_set(
     .await?;
     Ok(get(c, name).await?.unwrap_or_else(|| value.to_owned()))
 }
+
+/// Everything whose name begins so.
+pub async fn list(c: &mut AnyConnection, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+    // The prefix is compared, not matched, so that % and _ in it mean nothing.
+    let rows = sqlx::query(
+        "SELECT name, value FROM meta WHERE substr(name, 1, CAST($1 AS INTEGER)) = $2 ORDER BY name",
+    )
+    .bind(i64::try_from(prefix.chars().count()).unwrap_or(i64::MAX))
+    .bind(prefix)
+    .fetch_all(c)
+    .await?;
+    rows.iter().map(|row| Ok((row.try_get("name")?, row.try_get("value")?))).collect()
+}
+
+pub async fn delete(c: &mut AnyConnection, name: &str) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM meta WHERE name = $1").bind(name).execute(c).await?;
+    Ok(())
+}

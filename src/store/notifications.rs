@@ -262,7 +262,7 @@ pub async fn cancel_follow_ups(
     let done = sqlx::query(
         "UPDATE notifications SET state = 'cancelled', finished_at = $4
          WHERE incident_id = $1 AND channel = $2 AND recipient = $3 AND state = 'pending'
-           AND notice IN ('update', 'reminder')",
+           AND notice IN ('update', 'worsened', 'reminder')",
     )
     .bind(incident.as_str())
     .bind(channel)

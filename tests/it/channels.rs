@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use deploywatch::domain::check::Severity;
 use deploywatch::domain::clock::Clock;
-use deploywatch::domain::incident::{IncidentKind, Signal};
+use deploywatch::domain::incident::{DedupKey, Facts, IncidentKind, Signal};
 use deploywatch::domain::notification::{FailureClass, NotificationState, Stage};
 use deploywatch::email::SendError;
 use deploywatch::services::alerting::act::{Act, act};
@@ -38,14 +38,18 @@ fn channel(receiver: &Receiver, kind: &str, change: Value) -> Channel {
     serde_json::from_value(given).unwrap()
 }
 
-async fn desk(channels: Vec<(&str, Channel)>) -> Desk {
+fn settings(channels: Vec<(&str, Channel)>) -> Settings {
     let mut settings = Settings::defaults();
     settings.email.transport = EmailTransport::Memory;
     settings.email.from = "deploywatch <alerts@example.com>".into();
     settings.email.recipients = vec!["ada@example.com".into()];
     settings.http.public_url = Some("https://watch.example.com".parse().unwrap());
     settings.channels = channels.into_iter().map(|(name, channel)| (name.to_owned(), channel)).collect();
-    Desk::with(TestStore::new(Engine::Sqlite).await, settings).await
+    settings
+}
+
+async fn desk(channels: Vec<(&str, Channel)>) -> Desk {
+    Desk::with(TestStore::new(Engine::Sqlite).await, settings(channels)).await
 }
 
 async fn call(desk: &Desk) -> outbox::Sending {
@@ -256,4 +260,120 @@ async fn a_test_message_says_what_the_channel_answered() {
     assert!(!refused.stdout.contains("canary") && !refused.stderr.contains("canary"));
     let unknown = run("team").await;
     assert!(unknown.stderr.contains("no channel \"team\" (pager)"), "{}", unknown.stderr);
+}
+
+fn warning(desk: &Desk, members: &[&str]) -> Signal {
+    let at = desk.clock.now();
+    let facts = Facts { severity: Severity::Warning, label: "WARN".into(), ..facts(members, at) };
+    Signal::Firing { key: key(IncidentKind::ChecksFailed), at, facts }
+}
+
+fn types(receiver: &Receiver) -> Vec<String> {
+    let of = |request: &Received| {
+        let body = request.json();
+        body["event_action"].as_str().or(body["type"].as_str()).unwrap_or_default().to_owned()
+    };
+    receiver.seen().iter().map(of).collect()
+}
+
+/// A desk at night, with a pager and a program that are told of warnings.
+async fn at_night(pager: &Receiver, hook: &Receiver) -> Desk {
+    let channels = vec![
+        ("pager", channel(pager, "pagerduty", json!({"severity": "warning"}))),
+        ("hook", channel(hook, "webhook", json!({}))),
+    ];
+    let mut settings = settings(channels);
+    settings.oncall.quiet_hours = Some("22:00-07:00".into());
+    let desk = Desk::with(TestStore::new(Engine::Sqlite).await, settings).await;
+    desk.clock.set("2026-05-01T23:00:00Z".parse().unwrap());
+    desk
+}
+
+/// A pager wakes people, so that it keeps their quiet hours; a program sleeps never.
+#[tokio::test]
+async fn a_warning_at_night_waits_for_the_morning_on_a_pager_alone() {
+    let (pager, hook) = (Receiver::start().await, Receiver::start().await);
+    let desk = at_night(&pager, &hook).await;
+    desk.record(warning(&desk, &["a"])).await;
+    call(&desk).await;
+    assert_eq!((types(&pager), types(&hook)), (Vec::new(), vec!["incident.opened".to_owned()]));
+    desk.wait(60);
+    desk.record(warning(&desk, &["a", "b"])).await;
+    desk.wait(7 * 60 + 1);
+    call(&desk).await;
+    assert_eq!(types(&pager), ["trigger"], "it is 07:01");
+    let details = &pager.seen()[0].json()["payload"]["custom_details"]["what"];
+    assert!(details.get("b").is_some(), "it says what is true by then: {details}");
+    desk.clears(IncidentKind::ChecksFailed).await;
+    call(&desk).await;
+    assert_eq!(types(&pager), ["trigger", "resolve"]);
+}
+
+#[tokio::test]
+async fn what_is_over_by_the_morning_wakes_no_pager_and_what_grows_critical_does_at_once() {
+    let (pager, hook) = (Receiver::start().await, Receiver::start().await);
+    let desk = at_night(&pager, &hook).await;
+    desk.record(warning(&desk, &["a"])).await;
+    desk.wait(10);
+    desk.clears(IncidentKind::ChecksFailed).await;
+    desk.wait(9 * 60);
+    call(&desk).await;
+    assert_eq!(types(&pager), Vec::<String>::new());
+
+    let desk = at_night(&pager, &hook).await;
+    desk.record(warning(&desk, &["a"])).await;
+    desk.wait(10);
+    desk.fires(IncidentKind::ChecksFailed, &["a"]).await;
+    call(&desk).await;
+    assert_eq!(types(&pager), ["trigger"]);
+    assert_eq!(pager.seen()[0].json()["payload"]["severity"], "critical");
+    desk.clears(IncidentKind::ChecksFailed).await;
+    call(&desk).await;
+    assert_eq!(types(&pager), ["trigger", "resolve"]);
+}
+
+/// A pager for critical matters alone hears of a warning that grew, and of its end.
+#[tokio::test]
+async fn what_a_channel_hears_of_late_is_closed_there_too() {
+    let pager = Receiver::start().await;
+    let desk = desk(vec![("pager", channel(&pager, "pagerduty", json!({"severity": "critical"})))]).await;
+    desk.record(warning(&desk, &["a"])).await;
+    call(&desk).await;
+    assert_eq!(types(&pager), Vec::<String>::new());
+    desk.wait(1);
+    desk.fires(IncidentKind::ChecksFailed, &["a"]).await;
+    call(&desk).await;
+    desk.wait(1);
+    desk.clears(IncidentKind::ChecksFailed).await;
+    call(&desk).await;
+    assert_eq!(types(&pager), ["trigger", "resolve"]);
+}
+
+/// People read a chat, so that the storm guard is for it as well; programs get everything.
+#[tokio::test]
+async fn a_storm_is_ten_messages_to_a_chat_and_all_to_a_program() {
+    let (chat, hook) = (Receiver::start().await, Receiver::start().await);
+    let desk = desk(vec![
+        ("team", channel(&chat, "slack", json!({}))),
+        ("hook", channel(&hook, "webhook", json!({}))),
+    ])
+    .await;
+    for n in 0..30 {
+        let at = desk.clock.now();
+        let key = DedupKey { environment: format!("env-{n}"), ..key(IncidentKind::ChecksFailed) };
+        desk.record(Signal::Firing { key, at, facts: facts(&["a"], at) }).await;
+    }
+    call(&desk).await;
+    assert_eq!((chat.seen().len(), hook.seen().len()), (10, 30));
+    let digest = chat.seen()[9].json();
+    assert!(digest["text"].as_str().unwrap().starts_with("[DIGEST 21] 21 messages in one"), "{digest}");
+    let listed = digest["blocks"][2]["text"]["text"].as_str().unwrap();
+    assert_eq!(listed.matches("• *[FAIL] acme-production deploy 7f3c2a1 #").count(), 15, "{listed}");
+    assert!(listed.contains("+ 6 more") && listed.contains("1 check fails on acme-production"), "{listed}");
+    // What a digest told is closed like everything else.
+    desk.wait(11);
+    let key = DedupKey { environment: "env-20".into(), ..key(IncidentKind::ChecksFailed) };
+    desk.record(Signal::Cleared { key, at: desk.clock.now(), note: "recovered".into() }).await;
+    call(&desk).await;
+    assert!(chat.seen()[10].json()["text"].as_str().unwrap().starts_with("[RESOLVED]"));
 }

@@ -3,10 +3,9 @@
 
 use deploywatch::app::{App, Parts, Role, Ticking};
 use deploywatch::domain::clock::SignedDuration;
-use deploywatch::domain::notification::Stage;
-use deploywatch::email::SendError;
 use deploywatch::scheduler::Ticker;
 use deploywatch::scheduler::jobs::{self, Job, JobReport};
+use deploywatch::services::heartbeat;
 use deploywatch::settings::{EmailTransport, Settings, WebhookSource};
 use deploywatch::store::notifications;
 use deploywatch::system::SystemEntropy;
@@ -15,15 +14,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::app::TestApp;
 use crate::support::receiver::Receiver;
+use crate::support::smtp::{Behaviour, SmtpServer};
 use crate::support::watch::World;
 use crate::support::{Engine, TestStore, manual_clock};
 
 async fn app(receiver: &Receiver) -> TestApp {
+    app_with(receiver, |_| {}).await
+}
+
+async fn app_with(receiver: &Receiver, change: impl FnOnce(&mut Settings)) -> TestApp {
     let url = receiver.url("/ping/canary-uuid");
     TestApp::start_on(Engine::Sqlite, |settings| {
         settings.heartbeat.url = Some(url.into());
         settings.email.transport = EmailTransport::Memory;
         settings.email.recipients = vec!["ada@example.com".into()];
+        change(settings);
     })
     .await
 }
@@ -81,22 +86,60 @@ async fn it_stops_within_two_minutes_when_a_part_stops_alone() {
     }
 }
 
+/// Two processes on one store send one heartbeat: whoever works must not hide the other.
 #[tokio::test]
-async fn it_stops_with_the_store_and_with_the_mail_path() {
+async fn a_process_that_works_does_not_hide_one_that_stands_still() {
     let receiver = Receiver::start().await;
     let app = app(&receiver).await;
+    // The other process: it knows of the first one by the store alone.
+    let mut ctx = app.ctx().clone();
+    ctx.progress = Default::default();
+    let stuck = Ticker::with_jobs(ctx.clone(), CancellationToken::new(), without("verification"));
+    app.app.tick().await;
+    stuck.tick().await;
+    let both = async || {
+        app.clock.advance(SignedDuration::from_secs(60));
+        let other = beat(&stuck.tick().await);
+        (beat(&app.app.tick().await), other)
+    };
+    let (healthy, other) = both().await;
+    assert!(other.problem.unwrap().contains("the scheduler made no progress"));
+    let said = healthy.problem.unwrap();
+    assert!(said.contains("the scheduler made no progress in process "), "{said}");
+    assert!(receiver.seen().is_empty());
+    // It is stopped on purpose, and holds up nobody any more.
+    heartbeat::leave(&ctx).await.unwrap();
+    minutes(&app, &app.app.ticker, 2).await;
+    assert_eq!(receiver.seen().len(), 2);
+    // One that is killed has said its last: it is forgotten within three minutes.
+    stuck.tick().await;
+    minutes(&app, &app.app.ticker, 2).await;
+    assert_eq!(receiver.seen().len(), 2);
+    minutes(&app, &app.app.ticker, 2).await;
+    assert_eq!(receiver.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn it_stops_with_the_store_and_with_the_mail_path() {
+    let (receiver, server) = (Receiver::start().await, SmtpServer::start(Behaviour::Accept).await);
+    let app = app_with(&receiver, |settings| {
+        server.lead_here(settings);
+        settings.email.smtp.username = Some("deploywatch".into());
+        settings.email.smtp.password = Some("canary-password".to_owned().into());
+    })
+    .await;
     app.app.tick().await;
     minutes(&app, &app.app.ticker, 1).await;
-    let memory = app.ctx().mailer.memory().unwrap();
-    memory.fail_next(SendError::new(Stage::Auth, Some(535), "535 authentication failed"));
+    server.behave(Behaviour::RefuseLogin);
     let people = ["bob@example.com".to_owned()];
     deploywatch::services::outbox::trial::write(app.ctx(), &people).await.unwrap();
     let reports = minutes(&app, &app.app.ticker, 2).await;
     assert_eq!(receiver.seen().len(), 1);
     assert!(beat(&reports).problem.unwrap().contains("mails cannot be handed over"));
+    server.behave(Behaviour::Accept);
     minutes(&app, &app.app.ticker, 10).await;
     let healed = receiver.seen().len();
-    assert!(healed > 1, "it goes on once a mail went out");
+    assert!(healed > 1 && server.letters().len() == 1, "it goes on once a mail went out");
     app.ctx().db.close().await;
     let reports = minutes(&app, &app.app.ticker, 2).await;
     assert!(beat(&reports).problem.is_some());

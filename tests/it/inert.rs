@@ -4,7 +4,6 @@
 use deploywatch::domain::clock::Clock;
 use deploywatch::domain::incident::{IncidentKind, Signal};
 use deploywatch::services::{alerting, outbox};
-use deploywatch::settings::EmailTransport;
 use deploywatch::store::incidents::Which;
 use deploywatch::store::{incidents, notifications};
 use sqlx::{Connection, Executor, SqliteConnection};
@@ -12,6 +11,7 @@ use sqlx::{Connection, Executor, SqliteConnection};
 use crate::alerts::{facts, key, member};
 use crate::support::app::TestApp;
 use crate::support::process::Invocation;
+use crate::support::smtp::{Behaviour, SmtpServer};
 use crate::support::{Engine, browser};
 
 /// What would run, each where it stands: as content, in an attribute, in an address, in a template, in a comment.
@@ -46,9 +46,9 @@ fn is_inert(what: &str, dom: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_and_mails_show_it_and_run_none_of_it() {
+    let server = SmtpServer::start(Behaviour::Accept).await;
     let app = TestApp::start_on(Engine::Sqlite, |settings| {
-        settings.email.transport = EmailTransport::Memory;
-        settings.email.recipients = vec!["ada@example.com".into()];
+        server.lead_here(settings);
         settings.http.public_url = Some("https://watch.example.com".parse().unwrap());
     })
     .await;
@@ -77,10 +77,18 @@ async fn pages_and_mails_show_it_and_run_none_of_it() {
     tx.commit().await.unwrap();
     outbox::send_due(ctx).await.unwrap();
 
-    let mail = ctx.mailer.memory().unwrap().mails().remove(0);
-    assert!(!mail.content.subject.contains(['\r', '\n']) && mail.content.subject.is_ascii());
-    assert!(!mail.content.text.contains("\nBcc:") && !mail.content.text.contains('\u{202e}'));
-    let text = &mail.content.text;
+    let mail = server.letters().remove(0);
+    assert!(!mail.subject.contains(['\r', '\n']) && mail.subject.is_ascii());
+    assert_eq!(mail.header("Bcc"), None, "no text became a header");
+    let text = &mail.text;
+    assert!(!text.contains("\nBcc:") && !text.contains('\u{202e}'), "{text}");
+    // The mail itself, as it came over the wire.
+    let folder = crate::support::temp_dir();
+    let page = folder.path().join("mail.html");
+    std::fs::write(&page, &mail.html).unwrap();
+    let dom = browser::dump_dom(&format!("file://{}", page.display()));
+    assert!(dom.contains("PWNED"), "the mail shows the text:\n{dom}");
+    is_inert("the mail", &dom);
     let at = text.find("https://watch.example.com/act/ack.").unwrap() + "https://watch.example.com".len();
     let act = text[at..].split_whitespace().next().unwrap();
     let incident = {

@@ -212,3 +212,39 @@ async fn a_test_mail_says_what_the_server_answered() {
     assert!(failed.stdout.contains("cannot be reached"), "{}", failed.stdout);
     assert!(!failed.stdout.contains("ada@example.com"), "addresses are masked");
 }
+
+#[tokio::test]
+async fn a_test_mail_without_an_address_goes_to_whoever_is_on_call_now() {
+    let server = SmtpServer::start(Behaviour::Accept).await;
+    let folder = crate::support::temp_dir();
+    let settings = format!(
+        r#"
+        [email]
+        recipients = ["everybody@example.com"]
+        [email.smtp]
+        host = "127.0.0.1"
+        port = {}
+        tls = "none"
+        [oncall]
+        critical = ["primary"]
+        second = ["cem"]
+        [oncall.people.ada]
+        email = "ada@example.com"
+        [oncall.people.bob]
+        email = "bob@example.com"
+        [oncall.people.cem]
+        email = "cem@example.com"
+        [oncall.rotations.primary]
+        people = ["ada", "bob"]
+        starts = "2026-01-05"
+        overrides = ["2020-01-01T00:00 to 2090-01-01T00:00: bob"]
+        "#,
+        server.port
+    );
+    std::fs::write(folder.path().join("deploywatch.toml"), settings).unwrap();
+    let done = Invocation::new().folder(folder.path()).args(["notify", "test"]).finish().await;
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    let mut to: Vec<String> = server.letters().into_iter().map(|mail| mail.to).collect();
+    to.sort();
+    assert_eq!(to, ["bob@example.com", "cem@example.com"], "not Ada, whose turn it is not");
+}

@@ -16,6 +16,7 @@ use crate::alerts::{facts, key};
 use crate::support::Engine;
 use crate::support::app::TestApp;
 use crate::support::http::Form;
+use crate::support::smtp::{Behaviour, SmtpServer};
 
 const BASE: &str = "https://watch.example.com";
 
@@ -32,19 +33,30 @@ async fn app(change: impl FnOnce(&mut Settings)) -> TestApp {
 
 /// Fires a problem, sends its mail and gives the mail's text and HTML.
 async fn mailed(app: &TestApp, signal: Signal) -> (String, String) {
+    send(app, signal).await;
+    let mail = app.ctx().mailer.memory().unwrap().mails().pop().unwrap();
+    (mail.content.text, mail.content.html)
+}
+
+async fn send(app: &TestApp, signal: Signal) {
     let ctx = app.ctx();
     let mut tx = ctx.db.begin().await.unwrap();
     alerting::record(ctx, &mut tx, &[signal]).await.unwrap();
     tx.commit().await.unwrap();
     outbox::send_due(ctx).await.unwrap();
-    let mail = ctx.mailer.memory().unwrap().mails().pop().unwrap();
-    (mail.content.text, mail.content.html)
+}
+
+fn failure(app: &TestApp) -> Signal {
+    let at = app.clock.now();
+    Signal::Firing { key: key(IncidentKind::ChecksFailed), at, facts: facts(&["a"], at) }
+}
+
+async fn fire(app: &TestApp) {
+    send(app, failure(app)).await;
 }
 
 async fn failing(app: &TestApp) -> (String, String) {
-    let at = app.clock.now();
-    let signal = Signal::Firing { key: key(IncidentKind::ChecksFailed), at, facts: facts(&["a"], at) };
-    mailed(app, signal).await
+    mailed(app, failure(app)).await
 }
 
 /// The addresses of our own server in a mail, as paths.
@@ -79,8 +91,12 @@ async fn press(app: &TestApp, path: &str) -> reqwest::Response {
 
 #[tokio::test]
 async fn scanners_change_nothing_and_a_person_acts_once() {
-    let app = app(|_| {}).await;
-    let (text, html) = failing(&app).await;
+    let server = SmtpServer::start(Behaviour::Accept).await;
+    let app = app(|settings| server.lead_here(settings)).await;
+    fire(&app).await;
+    // As it came over the wire, which is what scanners read.
+    let mail = server.letters().pop().expect("a mail was taken");
+    let (text, html) = (mail.text, mail.html);
     let all = links(&text);
     assert_eq!(all, links(&html.replace("&#38;", "&").replace("&amp;", "&")), "both parts lead to the same");
     assert_eq!(all.len(), 5, "the incident, acknowledge, two snoozes, silence: {all:?}");

@@ -12,11 +12,12 @@ use deploywatch::email::Mailer;
 use deploywatch::services::gate::{Question, ask};
 use deploywatch::services::targets::Targets;
 use deploywatch::services::{alerting, outbox};
-use deploywatch::settings::{ArmedPolicy, EmailTransport};
+use deploywatch::settings::ArmedPolicy;
 use sqlx::Connection;
 
 use crate::support::pg::database_of;
 use crate::support::pooler::Bouncer;
+use crate::support::smtp::{Behaviour, SmtpServer};
 use crate::support::watch::{ENVIRONMENT, World};
 use crate::support::{AgentZero, Engine, PgCluster, TestStore, temp_dir};
 
@@ -27,6 +28,7 @@ const SUITE: &str = "suite: outage\nqueries:\n  - key: users\n    value: SELECT 
 
 struct Watch {
     world: World,
+    mails: SmtpServer,
     _store: TestStore,
     _folder: tempfile::TempDir,
 }
@@ -37,13 +39,13 @@ impl Watch {
         let (store, folder) = (TestStore::new(Engine::Sqlite).await, temp_dir());
         let suite = folder.path().join("outage.yaml");
         std::fs::write(&suite, SUITE).unwrap();
+        let mails = SmtpServer::start(Behaviour::Accept).await;
         let mut world = World::new(&store, Vec::new()).await;
         let mut settings = (*world.ctx.settings).clone();
         let environment = settings.environments.get_mut(ENVIRONMENT).unwrap();
         environment.database_url = database_url.to_owned().into();
         environment.suites = vec![Path::new(&suite).to_owned()];
-        settings.email.recipients = vec!["ada@example.com".into()];
-        settings.email.transport = EmailTransport::Memory;
+        mails.lead_here(&mut settings);
         settings.alerts.armed = ArmedPolicy::Never;
         settings.scan.statement_timeout_seconds = 1;
         settings.scan.budget_seconds = 2;
@@ -53,7 +55,7 @@ impl Watch {
         world.ctx.mailer = Mailer::of(&settings.email);
         world.ctx.settings = settings;
         world.release("v1").await;
-        let watch = Self { world, _store: store, _folder: folder };
+        let watch = Self { world, mails, _store: store, _folder: folder };
         watch.passes(2).await;
         watch
     }
@@ -66,31 +68,28 @@ impl Watch {
         }
     }
 
-    fn statuses(&self) -> Vec<String> {
-        let mails = self.world.ctx.mailer.memory().unwrap().mails();
-        mails.iter().map(|m| m.content.subject.split(']').next().unwrap()[1..].to_owned()).collect()
-    }
-
     /// It has broken: one mail, and CI is told that nobody knows.
     async fn is_in_the_dark(&self, how: &str) {
         // Three scans by the cadence: what trying again cannot mend, such as missing rights, is not tried sooner.
         self.passes(6).await;
-        assert_eq!(self.statuses(), ["CANNOT CHECK"], "{how}");
+        assert_eq!(self.mails.statuses(), ["CANNOT CHECK"], "{how}");
         // Until smoke is over.
         self.passes(5).await;
         let policy = GatePolicy { stage: Stage::Smoke, fail_on: FailOn::Failure };
         let question = Question::Newest { environment: ENVIRONMENT.into() };
         let answered = ask(&self.world.ctx, &question, policy).await.unwrap();
         assert_eq!(answered.decision.answer, GateAnswer::Inconclusive, "{how}: {:?}", answered.decision);
-        assert_eq!(self.statuses(), ["CANNOT CHECK"], "{how}");
+        assert_eq!(self.mails.statuses(), ["CANNOT CHECK"], "{how}");
     }
 
     /// It is mended: one mail with the gap.
     async fn sees_again(&self, how: &str) {
         self.passes(7).await;
-        assert_eq!(self.statuses(), ["CANNOT CHECK", "RESOLVED"], "{how}");
-        let mails = self.world.ctx.mailer.memory().unwrap().mails();
-        let text = &mails[1].content.text;
+        assert_eq!(self.mails.statuses(), ["CANNOT CHECK", "RESOLVED"], "{how}");
+        let mails = self.mails.letters();
+        let first = &mails[0].text;
+        assert!(first.contains("The database of acme-production cannot be measured since"), "{how}: {first}");
+        let text = &mails[1].text;
         assert!(text.contains("the gap: nothing is known of the"), "{how}: {text}");
     }
 }

@@ -53,7 +53,7 @@ on_both_engines! {
         assert_eq!(statuses[9], "DIGEST 21");
         let digest = desk.taken().pop().unwrap();
         assert_eq!(digest.content.text.matches("[FAIL 1] acme-production deploy 7f3c2a1 #").count(), 21);
-        assert!(digest.content.text.contains("at most 10 mails in 10 minutes"), "{}", digest.content.text);
+        assert!(digest.content.text.contains("at most 10 in 10 minutes"), "{}", digest.content.text);
         assert!(digest.content.html.len() < 90_000);
 
         // What comes within the ten minutes is collected, and comes as one when there is room.

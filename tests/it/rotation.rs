@@ -1,6 +1,6 @@
 //! Rotations played to their end, both ways round, and both ways to fail.
 
-use deploywatch::domain::rotation::Phase;
+use deploywatch::domain::rotation::{Phase, ProofKind};
 use deploywatch::domain::secret::{Origin, Slot, SlotMode, StateName};
 use deploywatch::services::secrets::{self, Keyring, Operation, SlotView, Who};
 
@@ -8,6 +8,7 @@ use crate::on_both_engines;
 use crate::support::hook::{Hook, NEW, OLD, settings};
 use crate::support::product::Product;
 use crate::support::signer::numbered;
+use crate::support::smtp::{Behaviour, SmtpServer};
 use crate::support::{Engine, TestStore, manual_clock};
 
 fn slot() -> Slot {
@@ -106,6 +107,133 @@ on_both_engines! {
         assert_eq!(states(&hook).await, [StateName::Active, StateName::Retired]);
         assert_eq!(phase(&hook).await, None);
         assert_eq!(hook.deliver(OLD, &numbered(1)).await, 200);
+    }
+
+    async fn a_provider_that_is_never_switched_is_told_with_what_to_do(store: TestStore) {
+        let mails = SmtpServer::start(Behaviour::Accept).await;
+        let mut settings = settings(&store, Some(OLD), None);
+        mails.lead_here(&mut settings);
+        let hook = Hook::start_with(&store, &settings, manual_clock()).await;
+        assert_eq!(hook.deliver(OLD, &numbered(1)).await, 200);
+        stage(&hook, NEW).await;
+        hook.advance(HOUR);
+        assert_eq!(hook.deliver(OLD, &numbered(2)).await, 200);
+        hook.tick().await;
+        assert!(mails.letters().is_empty(), "a rotation may take its day: {:?}", mails.subjects());
+        hook.advance(24 * HOUR);
+        hook.tick().await;
+        let [mail] = &mails.letters()[..] else { panic!("{:?}", mails.subjects()) };
+        assert!(mail.subject.starts_with("[ROTATION STUCK] acme-production lemonsqueezy webhook #"), "{}", mail.subject);
+        let versions = view(&hook).await.versions;
+        for said in [
+            "is stuck: the deadline passed and the provider never signed with the new secret".to_owned(),
+            format!("from v1 ({}) to v2 ({})", versions[0].fingerprint, versions[1].fingerprint),
+            format!("1. Set the new secret v2 ({}) in Lemon Squeezy > Settings > Webhooks", versions[1].fingerprint),
+            "deploywatch secret rollback lemonsqueezy".into(),
+            "no proof yet".into(),
+        ] {
+            assert!(mail.text.contains(&said), "{said}: {}", mail.text);
+        }
+        // Told once; its end when it goes on.
+        hook.advance(HOUR / 2);
+        hook.tick().await;
+        assert_eq!(mails.statuses(), ["ROTATION STUCK"]);
+        assert_eq!(hook.deliver(NEW, &numbered(3)).await, 200);
+        hook.tick().await;
+        let statuses = mails.statuses();
+        assert!(statuses.contains(&"RESOLVED".to_owned()) && statuses.contains(&"NEW SECRET SIGNS".to_owned()), "{statuses:?}");
+    }
+
+    async fn a_stuck_rotation_that_is_rolled_back_is_over(store: TestStore) {
+        let mails = SmtpServer::start(Behaviour::Accept).await;
+        let mut settings = settings(&store, Some(OLD), None);
+        mails.lead_here(&mut settings);
+        let hook = Hook::start_with(&store, &settings, manual_clock()).await;
+        stage(&hook, NEW).await;
+        hook.advance(25 * HOUR);
+        hook.tick().await;
+        assert_eq!(mails.statuses(), ["ROTATION STUCK"]);
+        secrets::run(&hook.app.context, &slot(), None, Operation::RollBack, &who()).await.unwrap();
+        hook.tick().await;
+        assert_eq!(mails.statuses(), ["ROTATION STUCK", "RESOLVED"]);
+        let text = &mails.letters()[1].text;
+        assert!(text.contains("the rotation was rolled back: the old secret is in use again"), "{text}");
+        hook.advance(8 * HOUR);
+        hook.tick().await;
+        assert_eq!(mails.statuses().len(), 2, "nobody is reminded of it");
+    }
+
+    async fn a_product_that_is_never_redeployed_is_told_with_what_to_do(store: TestStore) {
+        let (mails, product) = (SmtpServer::start(Behaviour::Accept).await, Product::start(&[OLD]).await);
+        let mut settings = settings(&store, Some(OLD), None);
+        settings.webhooks.sources.get_mut("lemonsqueezy").unwrap().product_url = Some(product.url());
+        mails.lead_here(&mut settings);
+        let hook = Hook::start_with(&store, &settings, manual_clock()).await;
+        assert_eq!(hook.deliver(OLD, &numbered(1)).await, 200);
+        hook.tick().await;
+        stage(&hook, NEW).await;
+        // The provider was switched first, the product holds what it held.
+        assert_eq!(hook.deliver(NEW, &numbered(2)).await, 200);
+        hook.tick().await;
+        let other = mails.letters().into_iter().find(|mail| mail.status() == "PRODUCT ON ANOTHER SECRET");
+        let other = other.unwrap_or_else(|| panic!("{:?}", mails.subjects()));
+        for said in [
+            "Lemon Squeezy signs with v2 (",
+            "but the product refuses it with 401: it still holds another secret",
+            "1. Set the current secret in the product's environment and redeploy it",
+            "Nothing is lost meanwhile",
+        ] {
+            assert!(other.text.contains(said), "{said}: {}", other.text);
+        }
+        assert_eq!(other.header("Importance").as_deref(), Some("high"), "it pages");
+
+        hook.advance(25 * HOUR);
+        hook.tick().await;
+        let stuck = mails.letters().into_iter().find(|mail| mail.status() == "ROTATION STUCK");
+        let stuck = stuck.unwrap_or_else(|| panic!("{:?}", mails.subjects()));
+        for said in [
+            "the product never proved that it knows the new secret",
+            "redeploy it; a changed variable without a redeploy changes nothing",
+            "deploywatch secret rotate lemonsqueezy --product-done",
+            "it signed delivery dlv_",
+        ] {
+            assert!(stuck.text.contains(said), "{said}: {}", stuck.text);
+        }
+    }
+
+    async fn a_provider_that_is_not_switched_after_the_product_is_told_with_what_to_do(store: TestStore) {
+        let (mails, product) = (SmtpServer::start(Behaviour::Accept).await, Product::start(&[OLD]).await);
+        let mut settings = settings(&store, Some(OLD), None);
+        settings.webhooks.sources.get_mut("lemonsqueezy").unwrap().product_url = Some(product.url());
+        mails.lead_here(&mut settings);
+        let hook = Hook::start_with(&store, &settings, manual_clock()).await;
+        assert_eq!(hook.deliver(OLD, &numbered(1)).await, 200);
+        hook.tick().await;
+        stage(&hook, NEW).await;
+        // The product was redeployed first and forgot the old secret.
+        product.hold(&[NEW]);
+        secrets::confirm_product(&hook.app.context, &slot(), ProofKind::Operator { actor: "ana".into() }, "ana")
+            .await
+            .unwrap();
+        assert_eq!(hook.deliver(OLD, &numbered(2)).await, 200);
+        hook.tick().await;
+        let other = mails.letters().into_iter().find(|mail| mail.status() == "PRODUCT ON ANOTHER SECRET");
+        let other = other.unwrap_or_else(|| panic!("{:?}", mails.subjects()));
+        for said in [
+            "Lemon Squeezy still signs with the old v1 (",
+            "refuses it with 401: it was switched first",
+            "1. Set the new secret in Lemon Squeezy > Settings > Webhooks",
+            "product_resign = true",
+        ] {
+            assert!(other.text.contains(said), "{said}: {}", other.text);
+        }
+        hook.advance(25 * HOUR);
+        hook.tick().await;
+        let stuck = mails.letters().into_iter().find(|mail| mail.status() == "ROTATION STUCK");
+        let stuck = stuck.unwrap_or_else(|| panic!("{:?}", mails.subjects()));
+        for said in ["the provider never signed with the new secret", "ana vouched for it"] {
+            assert!(stuck.text.contains(said), "{said}: {}", stuck.text);
+        }
     }
 
     async fn the_old_secret_goes_on_signing_after_its_overlap(store: TestStore) {

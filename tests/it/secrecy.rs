@@ -8,7 +8,7 @@ use deploywatch::domain::clock::SignedDuration;
 use deploywatch::http::routes;
 use deploywatch::services::verification::{self, Announcement, Attempt};
 use deploywatch::settings::schema::FIELDS;
-use deploywatch::settings::{EmailTransport, Environment, variable_of};
+use deploywatch::settings::{Environment, variable_of};
 use deploywatch::store::notifications;
 use sqlx::{Connection, Executor, SqliteConnection};
 
@@ -155,6 +155,24 @@ async fn no_secret_of_the_settings_is_said_anywhere() {
         body.text().await.ok()?.contains("mail_broken").then_some(())
     })
     .await;
+    // The command above has left that incident; the server is to have tried for itself.
+    eventually("the server has failed to send", Duration::from_secs(60), async || {
+        server.stderr().contains("mail not handed over").then_some(())
+    })
+    .await;
+    // Now the mails go out: what waited, and one that is asked for.
+    smtp.behave(Behaviour::Accept);
+    let asked = with(&["notify", "test"]).finish().await;
+    assert_eq!(asked.code, 0, "{}{}", asked.stdout, asked.stderr);
+    let mails = eventually("the mail of the refused delivery", Duration::from_secs(60), async || {
+        let mails = smtp.letters();
+        mails.iter().any(|mail| mail.status() == "SIGNATURE FAILURES").then_some(mails)
+    })
+    .await;
+    for mail in mails {
+        silent("a mail", &format!("{}{}{}", mail.subject, mail.text, mail.html));
+        silent("a mail on the wire", &String::from_utf8_lossy(&mail.bytes));
+    }
     for route in routes::table().iter().filter(|route| route.method == "GET" && !route.path.contains('{')) {
         let answer = client.get(format!("{site}{}", route.path)).send().await.unwrap();
         silent(route.path, &answer.text().await.unwrap());
@@ -209,13 +227,14 @@ queries:
 async fn no_person_in_the_watched_rows_is_in_mails_pages_or_answers() {
     let folder = crate::support::temp_dir();
     let (url, suite) = product(folder.path()).await;
+    let server = SmtpServer::start(Behaviour::Accept).await;
     let app = TestApp::start_on(Engine::Sqlite, |settings| {
         let environment: Environment = serde_json::from_value(serde_json::json!({
             "database_url": url, "suites": [suite], "recipients": ["ada@example.com"],
         }))
         .unwrap();
         settings.environments.insert("acme".into(), environment);
-        settings.email.transport = EmailTransport::Memory;
+        server.lead_here(settings);
     })
     .await;
     let announcement = Announcement {
@@ -243,12 +262,12 @@ async fn no_person_in_the_watched_rows_is_in_mails_pages_or_answers() {
         for (job, report) in app.app.tick().await {
             silent(job, &format!("{report:?}"));
         }
-        told = app.ctx().mailer.memory().unwrap().mails();
+        told = server.letters();
     }
-    let fail = told.iter().find(|mail| mail.content.subject.contains("[FAIL 4]"));
-    assert!(fail.is_some(), "all four checks were told: {told:?}");
+    assert!(told.iter().any(|mail| mail.status() == "FAIL 4"), "all four checks were told: {told:?}");
     for mail in &told {
-        silent("a mail", &format!("{}{}{}", mail.content.subject, mail.content.text, mail.content.html));
+        silent("a mail", &format!("{}{}{}", mail.subject, mail.text, mail.html));
+        assert!(!mail.html.contains("Canary5e9d"), "{}", mail.html);
     }
     let stored = notifications::list_recent(&mut app.ctx().db.reader().await.unwrap(), 20).await.unwrap();
     let incident = stored.iter().find_map(|s| s.notification.incident.clone()).unwrap();

@@ -27,12 +27,38 @@ async fn every_error_is_a_problem_with_the_requests_id() {
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
         let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
         let allow = answer.headers().get("allow").map(|v| v.to_str().unwrap().to_owned());
-        assert_eq!(allow.as_deref(), (status == 405).then_some("GET"));
+        assert_eq!(allow.as_deref(), (status == 405).then_some("GET, HEAD"));
         let problem: Value = answer.json().await.unwrap();
         assert_eq!((problem["status"].as_u64(), problem["code"].as_str()), (Some(status.into()), Some(code)));
         assert_eq!(problem["request_id"], id);
         assert!(!problem["detail"].as_str().unwrap().is_empty());
     }
+}
+
+/// Monitors ask with HEAD: they get what GET would say, and no body.
+#[tokio::test]
+async fn head_answers_as_get_does_without_the_body() {
+    let app = TestApp::start().await;
+    let read = app.token(&[Scope::Read]).await;
+    let own = ["/", "/livez", "/readyz", "/sign-in", "/deliveries", "/silences", "/inbox", "/api/v1/whoami"];
+    for path in own.into_iter().chain(["/metrics", "/nowhere", "/incidents/inc_1", "/deploys/dep_1"]) {
+        for token in [None, Some(&read)] {
+            let ask = async |method: reqwest::Method| {
+                let request = app.client.request(method, app.url(path)).header("accept", "text/html");
+                let request = token.map_or(request.try_clone().unwrap(), |token| request.bearer_auth(token));
+                request.send().await.unwrap()
+            };
+            let (get, head) = (ask(reqwest::Method::GET).await, ask(reqwest::Method::HEAD).await);
+            assert_eq!(head.status(), get.status(), "{path}");
+            for name in ["content-type", "cache-control", "location"] {
+                assert_eq!(head.headers().get(name), get.headers().get(name), "{name} of {path}");
+            }
+            assert!(head.headers().contains_key("content-length"), "{path} says how long its page is");
+            assert_eq!(head.text().await.unwrap(), "", "{path}");
+        }
+    }
+    let webhook = app.client.head(app.url("/webhooks/lemonsqueezy")).send().await.unwrap();
+    assert_eq!(webhook.status(), 405, "what only takes POST takes no HEAD");
 }
 
 #[tokio::test]

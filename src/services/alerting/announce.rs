@@ -18,11 +18,6 @@ use crate::store::{StoreError, Tx, outbox};
 /// The channel of mails; second channels have names of their own.
 pub const EMAIL: &str = "email";
 
-/// Every address that an environment could tell, whoever's turn it is.
-pub fn recipients(ctx: &Context, environment: &str) -> Vec<String> {
-    oncall::everybody(ctx, environment)
-}
-
 /// Tells whoever is on call about an open incident.
 pub async fn incident(
     ctx: &Context,
@@ -154,11 +149,18 @@ pub async fn resolved(ctx: &Context, tx: &mut Tx, incident: &Incident) -> Result
     broadcast::follow_up(ctx, tx, incident, Notice::Resolved).await?;
     let mut last: BTreeMap<String, notifications::Stored> = BTreeMap::new();
     let all = notifications::list_of_incident(tx, &incident.id).await?;
-    for stored in all
-        .iter()
-        .filter(|stored| stored.notification.channel == EMAIL && stored.notification.notice.announces())
-    {
-        last.insert(stored.notification.recipient.clone(), stored.clone());
+    for stored in all.iter().filter(|stored| stored.notification.channel == EMAIL) {
+        let recipient = stored.notification.recipient.clone();
+        match stored.notification.notice {
+            notice if notice.announces() => {
+                last.insert(recipient, stored.clone());
+            }
+            // Whoever knows of it by this alone is told of its end too.
+            Notice::Flapping => {
+                last.entry(recipient).or_insert_with(|| stored.clone());
+            }
+            _ => {}
+        }
     }
     let others = last.len().saturating_sub(1);
     for (recipient, announced) in last {

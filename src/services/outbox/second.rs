@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Sending, add_attempt, claim, jitter, millis};
+use super::{Sending, add_attempt, claim, jitter, millis, storm};
 use crate::channels::{self, Failure, Taken};
 use crate::domain::check::Severity;
 use crate::domain::clock::{SignedDuration, Timestamp};
@@ -12,7 +12,7 @@ use crate::domain::notification::{FailureClass, NotificationState, Retry, Stage,
 use crate::services::Context;
 use crate::services::alerting::announce::EMAIL;
 use crate::services::alerting::{self, broadcast};
-use crate::settings::Channel;
+use crate::settings::{Channel, ChannelKind};
 use crate::store::notifications::{self, Attempt, Claim, MaybeTaken};
 use crate::store::{StoreError, Tx};
 
@@ -51,8 +51,15 @@ pub async fn cancel_orphans(ctx: &Context, tx: &mut Tx) -> Result<u64, StoreErro
 /// Sends what is due to one channel, in order, until it is done or a message is not taken.
 pub async fn send_to(ctx: &Context, name: &str, channel: &Channel) -> Result<Sending, StoreError> {
     let mut report = Sending::default();
-    while report.sent + report.failed < BURST {
+    let mut held = 0;
+    while report.sent + report.failed + held < BURST {
         let Some(claim) = claim(ctx, name).await? else { break };
+        // A chat is read by people, whom a storm buries. Programs take all, and a pager keeps one alarm for each
+        // incident, whose end it must hear.
+        if channel.kind == ChannelKind::Slack && !storm::lets_through(ctx, &claim).await? {
+            held += 1;
+            continue;
+        }
         let content = &claim.stored.notification.content;
         let began = Instant::now();
         let outcome = channels::send(channel, &content.message_id, &content.text, ctx.now()).await;

@@ -2,10 +2,10 @@
 
 use url::Url;
 
-use crate::domain::check::Severity;
-use crate::domain::clock::{SignedDuration, Timestamp, rfc3339};
-use crate::domain::incident::{DedupKey, Facts, IncidentKind, Member, Signal};
+use crate::domain::clock::SignedDuration;
+use crate::domain::incident::{DedupKey, IncidentKind, Signal};
 use crate::domain::provider::{Expected, Finding, ON_ITS_WAY, Registered, SKEW, Side, audit, carry_on};
+use crate::domain::provider_facts;
 use crate::domain::secret::{SecretVersion, SlotMode};
 use crate::lemonsqueezy::{self, ApiError};
 use crate::services::secrets::{key, subject};
@@ -149,7 +149,11 @@ async fn write(ctx: &Context, source: &str, mut look: Look) -> Result<(), StoreE
     provider::answered(&mut tx, source, now + jittered(ctx), now, (look.webhooks, &look.findings)).await?;
     let setup = key(ctx, source, IncidentKind::WebhookSetup);
     let signal = match look.findings.first() {
-        Some(worst) => Signal::Firing { key: setup, at: now, facts: facts(ctx, source, &look, worst, now) },
+        Some(_) => {
+            let facts =
+                provider_facts::setup(subject(ctx, source), source, look.webhooks, &look.findings, now);
+            Signal::Firing { key: setup, at: now, facts }
+        }
         None => {
             let note = "the webhooks at Lemon Squeezy are as they should be again".to_owned();
             Signal::Cleared { key: setup, at: now, note }
@@ -172,24 +176,7 @@ async fn write_problem(ctx: &Context, source: &str, error: &ApiError) -> Result<
     let mut tx = ctx.db.begin().await?;
     provider::unanswered(&mut tx, source, now + next, now, &text).await?;
     if let ApiError::Key(_) = error {
-        let facts = Facts {
-            severity: Severity::Warning,
-            label: "API KEY REFUSED".into(),
-            subject: subject(ctx, source),
-            headline: text,
-            since: now,
-            next_steps: vec![
-                "Make a new key in Lemon Squeezy > Settings > API, in the mode of the old one".into(),
-                format!("Set it as webhooks.sources.{source}.api.key (or test_key) and restart deploywatch"),
-                format!("Try it with `deploywatch webhook audit {source}`"),
-            ],
-            context: vec![(
-                "meanwhile".into(),
-                "deliveries are verified as ever; only the provider's own view of its webhooks is missing"
-                    .into(),
-            )],
-            members: Vec::new(),
-        };
+        let facts = provider_facts::key_refused(subject(ctx, source), source, text, now);
         alerting::record(ctx, &mut tx, &[Signal::Firing { key: key_refused(ctx, source), at: now, facts }])
             .await?;
     }
@@ -199,52 +186,6 @@ async fn write_problem(ctx: &Context, source: &str, error: &ApiError) -> Result<
 
 fn key_refused(ctx: &Context, source: &str) -> DedupKey {
     DedupKey { scope: format!("{source} api"), ..key(ctx, source, IncidentKind::WebhookSetup) }
-}
-
-fn facts(ctx: &Context, source: &str, look: &Look, worst: &Finding, now: Timestamp) -> Facts {
-    let more = match look.findings.len() - 1 {
-        0 => String::new(),
-        1 => "; one more thing does not fit".to_owned(),
-        n => format!("; {n} more things do not fit"),
-    };
-    let mut next_steps: Vec<String> = Vec::new();
-    for finding in &look.findings {
-        if !next_steps.contains(&finding.next) {
-            next_steps.push(finding.next.clone());
-        }
-    }
-    next_steps.push(format!("Look again with `deploywatch webhook audit {source}`"));
-    Facts {
-        severity: worst.severity,
-        label: "WEBHOOK SETUP".into(),
-        subject: subject(ctx, source),
-        headline: format!("{}{more}", worst.says),
-        since: worst.since.unwrap_or(now),
-        next_steps,
-        context: vec![
-            ("source".into(), source.to_owned()),
-            ("asked".into(), format!("Lemon Squeezy's API at {}", rfc3339(now))),
-            ("webhooks there".into(), look.webhooks.to_string()),
-        ],
-        members: look.findings.iter().map(|finding| member(finding, now)).collect(),
-    }
-}
-
-fn member(finding: &Finding, now: Timestamp) -> Member {
-    Member {
-        key: finding.code.clone(),
-        title: finding.code.replace('_', " "),
-        severity: finding.severity,
-        expected: String::new(),
-        observed: String::new(),
-        baseline: None,
-        change: None,
-        first_seen_at: finding.since.unwrap_or(now),
-        count: 0,
-        runs: 0,
-        message: finding.says.clone(),
-        runbook: None,
-    }
 }
 
 /// Ten minutes, a minute more or less, so that many instances do not ask at once.

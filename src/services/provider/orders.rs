@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::domain::check::{Check, CheckPolicy, Severity};
-use crate::domain::clock::{SignedDuration, Timestamp, rfc3339};
-use crate::domain::incident::{DedupKey, Facts, IncidentKind, Signal};
+use crate::domain::check::{Check, CheckPolicy};
+use crate::domain::clock::SignedDuration;
+use crate::domain::incident::{DedupKey, IncidentKind, Signal};
 use crate::domain::measure::{Measure, Query, What};
-use crate::domain::rhythm::Orders;
+use crate::domain::provider_facts;
 use crate::domain::secret::SlotMode;
 use crate::services::secrets::{environment_of, key, subject};
 use crate::services::targets::{Probe, Reading};
@@ -80,7 +80,11 @@ async fn write(ctx: &Context, source: &str, counted: Result<f64, String>) -> Res
     let key =
         DedupKey { scope: format!("{source} orders"), ..key(ctx, source, IncidentKind::WebhookSilence) };
     let signal = match orders.untold(now) {
-        Some(_) => Some(Signal::Firing { key, at: now, facts: facts(ctx, source, &orders, now) }),
+        Some(_) => Some(Signal::Firing {
+            key,
+            at: now,
+            facts: provider_facts::orders(subject(ctx, source), source, &orders, now),
+        }),
         None if before.grown_at.is_some() && orders.grown_at.is_none() => {
             Some(Signal::Cleared { key, at: now, note: "webhooks arrive again".into() })
         }
@@ -91,31 +95,4 @@ async fn write(ctx: &Context, source: &str, counted: Result<f64, String>) -> Res
     }
     tx.commit().await?;
     Ok(())
-}
-
-fn facts(ctx: &Context, source: &str, orders: &Orders, now: Timestamp) -> Facts {
-    let last = orders.received_at.map_or_else(|| "ever".to_owned(), |at| format!("since {}", rfc3339(at)));
-    let number = |value: Option<f64>| value.unwrap_or(0.0).to_string();
-    Facts {
-        severity: Severity::Critical,
-        label: "ORDERS WITHOUT WEBHOOKS".into(),
-        subject: subject(ctx, source),
-        headline: format!(
-            "Orders grow in the database (from {} to {}), but no {source} webhook has arrived {last}",
-            number(orders.counted),
-            number(orders.latest)
-        ),
-        since: orders.grown_at.unwrap_or(now),
-        next_steps: vec![
-            "Look whether the webhook still exists at the provider, with this URL, its events ticked, and in live mode".into(),
-            "Look at the provider's own list of deliveries for what it was answered".into(),
-            format!("Run `deploywatch webhook audit {source}` where an API key is set"),
-            "Have the missing deliveries sent again, or mend the rows by hand".into(),
-        ],
-        context: vec![
-            ("growing since".into(), orders.grown_at.map_or_else(String::new, rfc3339)),
-            ("counted".into(), format!("by webhooks.sources.{source}.orders_query")),
-        ],
-        members: Vec::new(),
-    }
 }

@@ -1,8 +1,8 @@
 //! Silence beyond a slot's own rhythm: told once, over with the next delivery.
 
-use crate::domain::check::Severity;
-use crate::domain::clock::{SignedDuration, humane, rfc3339};
-use crate::domain::incident::{DedupKey, Facts, IncidentKind, Signal};
+use crate::domain::clock::{SignedDuration, rfc3339};
+use crate::domain::incident::{DedupKey, IncidentKind, Signal};
+use crate::domain::provider_facts;
 use crate::domain::rhythm::{Rhythm, overdue, rhythm};
 use crate::domain::secret::{SecretVersion, Slot};
 use crate::services::secrets::{key, subject};
@@ -60,29 +60,8 @@ async fn review_slot(ctx: &Context, slot: &Slot) -> Result<bool, StoreError> {
     else {
         return Ok(false);
     };
-    let facts = Facts {
-        severity: Severity::Warning,
-        label: "WEBHOOK SILENCE".into(),
-        subject: subject(ctx, &slot.source),
-        headline: format!(
-            "No {slot} delivery for {}; its longest usual pause is {}. That may be a quiet day, or nothing arrives any more",
-            humane(silent),
-            humane(usual)
-        ),
-        since: last,
-        next_steps: vec![
-            "Look whether there were orders meanwhile, in the shop and in the product's database".into(),
-            "Compare with the provider's own list of deliveries; if it shows some, check DNS, certificate, firewall and the webhook's URL".into(),
-            format!("For a certain answer have one delivery sent again, and look at `deploywatch webhook list --source {}`", slot.source),
-        ],
-        context: vec![
-            ("slot".into(), slot.to_string()),
-            ("last delivery".into(), rfc3339(last)),
-            ("learned from".into(), format!("{pauses} pauses of the last 28 days")),
-            ("told after".into(), humane(limit)),
-        ],
-        members: Vec::new(),
-    };
+    let silence = provider_facts::Silence { slot, last, silent, usual, pauses, limit };
+    let facts = provider_facts::silence(subject(ctx, &slot.source), &silence);
     tell(ctx, Signal::Firing { key, at: now, facts }).await
 }
 

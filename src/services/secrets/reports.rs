@@ -7,6 +7,7 @@ use crate::domain::clock::{Timestamp, humane, rfc3339};
 use crate::domain::incident::{Facts, Signal};
 use crate::domain::rotation::{ProofKind, Rotation};
 use crate::domain::secret::SecretVersion;
+use crate::domain::wording::sentence;
 use crate::services::Context;
 use crate::store::{StoreError, Tx};
 
@@ -56,7 +57,7 @@ pub(crate) async fn provider_switched(
         subject: subject(ctx, source),
         headline: format!(
             "{} signs {} deliveries with the new secret {}; {old}",
-            ctx.settings.webhooks.scheme(source).provider,
+            sentence(&ctx.settings.webhooks.scheme(source).provider),
             rotation.slot,
             first.version.label()
         ),
@@ -78,10 +79,14 @@ pub(crate) fn completed(
     let label =
         |version: Option<&SecretVersion>| version.map_or_else(|| "none".to_owned(), SecretVersion::label);
     let source = &rotation.slot.source;
-    let mut next_steps = vec![
-        "Remove the old value where it is still kept: LEMONSQUEEZY_WEBHOOK_SECRET_PREVIOUS here, and in the product's environment; a delivery signed with it is refused and pages from now on"
-            .to_owned(),
-    ];
+    let here = if source == "lemonsqueezy" {
+        "LEMONSQUEEZY_WEBHOOK_SECRET_PREVIOUS".to_owned()
+    } else {
+        format!("webhooks.sources.{source}.secret_previous")
+    };
+    let mut next_steps = vec![format!(
+        "Remove the old value where it is still kept: {here} here, and in the product's environment; a delivery signed with it is refused and pages from now on"
+    )];
     if rotation.product.as_ref().is_some_and(|proof| proof.by == ProofKind::NotWatched) {
         next_steps.insert(
             0,

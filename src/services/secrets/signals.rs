@@ -8,6 +8,7 @@ use crate::domain::diagnosis::Class;
 use crate::domain::incident::{DedupKey, Facts, IncidentKind, Member, Signal};
 use crate::domain::rotation::{Phase, Side};
 use crate::domain::secret::{SecretVersion, Slot, StateName};
+use crate::domain::wording::sentence;
 use crate::services::Context;
 use crate::store::{StoreError, Tx, deliveries, deploys, quarantine, rotations, secrets};
 
@@ -81,7 +82,7 @@ pub(crate) async fn stale_signal(
     };
     let headline = format!(
         "{} still signs {source} deliveries with the old secret {}, {}; {consequence}",
-        ctx.settings.webhooks.scheme(source).provider,
+        sentence(&ctx.settings.webhooks.scheme(source).provider),
         first.label(),
         first.describe_state(at),
     );
@@ -115,23 +116,20 @@ pub(crate) async fn stale_signal(
 
 fn member(version: &SecretVersion, at: Timestamp) -> Member {
     let uses = version.usage.state_matches;
+    let deliveries = if uses == 1 { "1 delivery".to_owned() } else { format!("{uses} deliveries") };
     let last = version.usage.last_match_at.map_or_else(|| "never".to_owned(), rfc3339);
     Member {
         key: version.id.to_string(),
         title: format!("secret {} of {}", version.label(), version.slot),
         severity: Severity::Critical,
         expected: "no delivery is signed with it".into(),
-        observed: format!("{uses} since it is {}, last {last}", version.state.name().as_str()),
+        observed: format!("{deliveries} since it is {}, last {last}", version.state.name().as_str()),
         baseline: None,
         change: None,
         first_seen_at: version.usage.state_first_match_at.or(version.stale_since).unwrap_or(at),
         count: u32::try_from(uses).unwrap_or(u32::MAX),
         runs: u32::try_from(version.usage.matches).unwrap_or(u32::MAX),
-        message: format!(
-            "{} signed {uses} deliveries since {}",
-            version.label(),
-            rfc3339(version.state.since())
-        ),
+        message: format!("{} signed {deliveries} since {}", version.label(), rfc3339(version.state.since())),
         runbook: None,
     }
 }

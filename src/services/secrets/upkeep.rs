@@ -11,7 +11,7 @@ use crate::domain::rotation::{EndKind, Phase};
 use crate::domain::secret::{SecretVersion, Slot, StateName, plan};
 use crate::services::{Context, alerting};
 use crate::settings::Settings;
-use crate::store::{StoreError, Tx, meta, rotations, secrets};
+use crate::store::{StoreError, Tx, incidents, meta, rotations, secrets};
 
 /// Moves versions along, closes and reports rotations, ends stale-secret incidents. Returns how many things
 /// changed. Safe to run in several processes at once.
@@ -25,6 +25,7 @@ pub async fn upkeep(ctx: &Context) -> Result<u64, SecretError> {
     for slot in &slots {
         done += watch_age(ctx, slot, &all, now).await?;
     }
+    done += end_stuck(ctx, &slots, now).await?;
     for slot in slots {
         let mine: Vec<SecretVersion> = all.iter().filter(|v| v.slot == slot).cloned().collect();
         let due = !plan::elapsed(&mine, &policy, now).is_empty();
@@ -145,6 +146,43 @@ async fn end_stale(
         signals.push(still.unwrap_or_else(|| cleared(first, IncidentKind::StaleSecret)));
     }
     Ok(signals)
+}
+
+/// A rotation that was told as stuck and then rolled back, given up or replaced is nobody's problem any more.
+async fn end_stuck(ctx: &Context, slots: &[Slot], now: Timestamp) -> Result<u64, StoreError> {
+    let mut done = 0;
+    let mut sources: Vec<&str> = slots.iter().map(|slot| slot.source.as_str()).collect();
+    sources.dedup();
+    for source in sources {
+        let key = key(ctx, source, IncidentKind::RotationStuck);
+        let mut reader = ctx.db.reader().await?;
+        let known = incidents::find_latest(&mut reader, &key).await?.map(|stored| stored.incident);
+        if known.is_none_or(|incident| incident.state.is_resolved() || incident.told.ending.is_some()) {
+            continue;
+        }
+        let mut stuck = false;
+        for slot in slots.iter().filter(|slot| slot.source == source) {
+            let open = rotations::get_open(&mut reader, slot).await?;
+            stuck |= open.is_some_and(|open| open.told_at.is_some());
+        }
+        if stuck {
+            continue;
+        }
+        let latest = rotations::list_of(&mut reader, source, 20).await?;
+        drop(reader);
+        let end = latest.iter().filter_map(|stored| stored.rotation.end.as_ref()).max_by_key(|end| end.at);
+        let note = match end.map(|end| end.how) {
+            Some(EndKind::RolledBack) => "the rotation was rolled back: the old secret is in use again",
+            Some(EndKind::Failed) => "the rotation was given up or replaced by a newer one",
+            Some(EndKind::Completed) | None => "no rotation is stuck any more",
+        };
+        let mut tx = ctx.db.begin().await?;
+        alerting::record(ctx, &mut tx, &[Signal::Cleared { key, at: now, note: note.into() }]).await?;
+        tx.commit().await?;
+        ctx.nudge.job(alerting::OUTBOX_JOB);
+        done += 1;
+    }
+    Ok(done)
 }
 
 /// Closes a rotation that is complete, tells on-call once about one that is stuck, and takes that back.

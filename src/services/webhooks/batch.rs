@@ -13,6 +13,7 @@ use crate::domain::delivery::{
     Answer, Check, Delivery, Disposition, EventHead, Overdue, Rules, Standing, dispose,
 };
 use crate::domain::diagnosis::Class;
+use crate::domain::events;
 use crate::domain::ids::{EventId, SecretVersionId};
 use crate::domain::incident::Signal;
 use crate::domain::secret::SecretVersion;
@@ -303,7 +304,7 @@ async fn signals(
     let mut signals = Vec::new();
     let mut stale = BTreeSet::new();
     let mut told = HashSet::new();
-    let mut odd = BTreeSet::new();
+    let mut odd: BTreeMap<(&str, Oddity), notices::Odd<'_>> = BTreeMap::new();
     for (item, judged) in items.iter().zip(judged) {
         let Some(version) = &judged.version else { continue };
         match judged.disposition.class {
@@ -344,11 +345,19 @@ async fn signals(
                 }
                 Standing::Noise => {}
             }
-            let oddity = Oddity::of(judged.disposition.class);
-            if let Some(oddity) = oddity.filter(|oddity| odd.insert((source, *oddity))) {
-                let (at, bytes, delivery) = (received.at, received.body_bytes, Some(received.id.as_str()));
-                let odd = notices::Odd { source, oddity, at, delivery, bytes };
-                signals.extend(notices::signal(ctx, tx, &odd).await?);
+            let Disposition { class, standing, .. } = judged.disposition;
+            if let Some(oddity) = Oddity::of(class, standing) {
+                let found = odd.entry((source, oddity)).or_insert_with(|| notices::Odd {
+                    delivery: Some(received.id.as_str()),
+                    bytes: received.body_bytes,
+                    foreign: class.foreign(),
+                    times: 0,
+                    ..notices::Odd::new(source, oddity, received.at)
+                });
+                found.times += 1;
+            }
+            if let Some(name) = new_event(ctx, item, &judged.disposition) {
+                signals.extend(notices::new_event(ctx, tx, received, name).await?);
             }
         }
         signals.extend(health_signals(ctx, tx, source, &mut health, now).await?);
@@ -356,7 +365,17 @@ async fn signals(
             deliveries::put_health(tx, source, &health, now).await?;
         }
     }
+    for odd in odd.values() {
+        signals.extend(notices::signal(ctx, tx, odd).await?);
+    }
     Ok(signals)
+}
+
+/// The name of an accepted event that Lemon Squeezy is not known to send. Other providers' are too many to know.
+fn new_event<'a>(ctx: &Context, item: &'a Item, disposition: &Disposition) -> Option<&'a str> {
+    let name = accepted_head(item, disposition)?.event_name.as_str();
+    let ours = || ctx.settings.webhooks.scheme(&item.received.source).name == "lemonsqueezy";
+    (events::is_new(name) && ours()).then_some(name)
 }
 
 /// Whether the same body failed before this batch: its own row is already written in this transaction.

@@ -255,8 +255,7 @@ impl Inner {
         last.insert(source.to_owned(), at);
         let (ctx, source) = (self.ctx.clone(), source.to_owned());
         self.home.spawn(async move {
-            let oddity = notices::Oddity::TooMany;
-            let odd = notices::Odd { source: &source, oddity, at, delivery: None, bytes: 0 };
+            let odd = notices::Odd::new(&source, notices::Oddity::TooMany, at);
             if let Err(error) = notices::tell(&ctx, &odd).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,

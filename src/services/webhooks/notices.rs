@@ -3,17 +3,24 @@
 
 use crate::domain::check::Severity;
 use crate::domain::clock::{SignedDuration, Timestamp, from_micros, humane, to_micros};
+use crate::domain::delivery::{Received, Standing};
 use crate::domain::diagnosis::Class;
+use crate::domain::events;
 use crate::domain::incident::{DedupKey, Facts, IncidentKind, Signal};
 use crate::domain::signature::Scheme;
-use crate::services::secrets::{key, subject};
+use crate::services::secrets::{environment_of, key, subject};
 use crate::services::{Context, alerting};
-use crate::store::{StoreError, Tx, meta};
+use crate::store::{StoreError, Tx, deliveries, meta};
 
 /// Without another one for this long, the matter is over.
 const OVER: SignedDuration = SignedDuration::from_hours(1);
 /// What is told again sooner says nothing new.
 const AGAIN: SignedDuration = SignedDuration::from_mins(1);
+
+/// Between two looks at how much was sent before; how far back, and at how many at most.
+const LOOK_EVERY: SignedDuration = SignedDuration::from_mins(5);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+const MOST: u32 = 2000;
 
 /// What may be odd about a source's deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,14 +31,31 @@ pub(super) enum Oddity {
     EventNameDiffers,
     /// An address sends so much that is refused that it is answered 429.
     TooMany,
+    /// Signatures in another form than the provider's.
+    Malformed,
+    /// Signatures that contradict each other.
+    Ambiguous,
+    /// The provider sends much of what it has sent before, as it does where it did not get its 200.
+    Repeated,
 }
 
 impl Oddity {
-    const ALL: [Self; 5] =
-        [Self::Unparsable, Self::TestOnLive, Self::UnexpectedStore, Self::EventNameDiffers, Self::TooMany];
+    const ALL: [Self; 8] = [
+        Self::Unparsable,
+        Self::TestOnLive,
+        Self::UnexpectedStore,
+        Self::EventNameDiffers,
+        Self::TooMany,
+        Self::Malformed,
+        Self::Ambiguous,
+        Self::Repeated,
+    ];
 
-    pub fn of(class: Class) -> Option<Self> {
+    pub fn of(class: Class, standing: Standing) -> Option<Self> {
         Some(match class {
+            // Where they are the provider's own they count towards the health of the source, which says more.
+            Class::MalformedSignature(_) if standing == Standing::Noise => Self::Malformed,
+            Class::AmbiguousSignature if standing == Standing::Noise => Self::Ambiguous,
             Class::Unparsable => Self::Unparsable,
             Class::TestOnLive => Self::TestOnLive,
             Class::UnexpectedStore => Self::UnexpectedStore,
@@ -47,6 +71,18 @@ impl Oddity {
             Self::UnexpectedStore => "unexpected store",
             Self::EventNameDiffers => "event name",
             Self::TooMany => "too many",
+            Self::Malformed => "malformed",
+            Self::Ambiguous => "ambiguous",
+            Self::Repeated => "repeated",
+        }
+    }
+
+    /// How often it must come within [`OVER`] until somebody hears of it: one stranger's request is nobody's
+    /// business.
+    fn patience(self) -> u32 {
+        match self {
+            Self::Malformed | Self::Ambiguous => 3,
+            _ => 1,
         }
     }
 
@@ -57,6 +93,9 @@ impl Oddity {
             Self::UnexpectedStore => "UNEXPECTED STORE",
             Self::EventNameDiffers => "HEADER CHANGED",
             Self::TooMany => "REFUSALS SLOWED DOWN",
+            Self::Malformed => "FOREIGN SIGNATURE",
+            Self::Ambiguous => "AMBIGUOUS SIGNATURE",
+            Self::Repeated => "REPEATED DELIVERIES",
         }
     }
 
@@ -68,10 +107,12 @@ impl Oddity {
         }
     }
 
-    fn headline(self, source: &str, bytes: u64) -> String {
+    fn headline(self, odd: &Odd<'_>) -> String {
+        let source = odd.source;
         match self {
             Self::Unparsable => format!(
-                "A {source} delivery of {bytes} bytes is signed correctly but is not an event; it was refused and kept"
+                "A {source} delivery of {} bytes is signed correctly but is not an event; it was refused and kept",
+                odd.bytes
             ),
             Self::TestOnLive => format!(
                 "A test-mode event came to {source} signed with the live secret: it was stored and is not passed on to the product"
@@ -84,6 +125,21 @@ impl Oddity {
             ),
             Self::TooMany => format!(
                 "An address sends so many {source} requests with wrong signatures that it is answered 429; right signatures are never slowed down"
+            ),
+            Self::Malformed => match odd.foreign {
+                Some(provider) => format!(
+                    "Requests to {source} carry signatures that look like those of {provider}: they are refused with 400"
+                ),
+                None => format!(
+                    "Requests to {source} carry signatures in a form that its provider does not write: they are refused with 400"
+                ),
+            },
+            Self::Ambiguous => format!(
+                "Requests to {source} carry several signatures that contradict each other: they are refused with 400"
+            ),
+            Self::Repeated => format!(
+                "{} of the last {} {source} deliveries were sent before: the provider did not get its 200 in time",
+                odd.repeated.0, odd.repeated.1
             ),
         }
     }
@@ -117,6 +173,16 @@ impl Oddity {
                 ),
                 "If it is not, block the address in the proxy; nothing is lost meanwhile".into(),
             ],
+            Self::Malformed => Class::MalformedSignature(None).next_steps(source, scheme),
+            Self::Ambiguous => Class::AmbiguousSignature.next_steps(source, scheme),
+            Self::Repeated => vec![
+                "Look whether deploywatch or the proxy before it was slow, restarted or answered other than 200 in that time".into(),
+                format!(
+                    "Look at when they came with `deploywatch webhook list --source {source} --outcome duplicate`"
+                ),
+                "If somebody had old deliveries sent again, all is well; each event counts once in any case"
+                    .into(),
+            ],
         }
     }
 
@@ -140,6 +206,18 @@ pub(super) struct Odd<'a> {
     pub at: Timestamp,
     pub delivery: Option<&'a str>,
     pub bytes: u64,
+    /// How many there were at that moment.
+    pub times: u32,
+    /// The provider whose signature it looks like.
+    pub foreign: Option<&'static str>,
+    /// How many deliveries, of how many, were sent before.
+    pub repeated: (u64, u64),
+}
+
+impl<'a> Odd<'a> {
+    pub fn new(source: &'a str, oddity: Oddity, at: Timestamp) -> Self {
+        Self { source, oddity, at, delivery: None, bytes: 0, times: 1, foreign: None, repeated: (0, 0) }
+    }
 }
 
 /// Reports it, unless that was done a moment ago.
@@ -149,18 +227,38 @@ pub(super) async fn signal(ctx: &Context, tx: &mut Tx, odd: &Odd<'_>) -> Result<
     if last_told(&meta::get(tx, &name).await?).is_some_and(|last| at.duration_since(last) < AGAIN) {
         return Ok(None);
     }
+    if !has_come_often(tx, odd).await? {
+        return Ok(None);
+    }
     meta::set(tx, &name, &to_micros(at).to_string(), at).await?;
     let facts = Facts {
         severity: oddity.severity(),
         label: oddity.label().into(),
         subject: subject(ctx, source),
-        headline: oddity.headline(source, odd.bytes),
+        headline: oddity.headline(odd),
         since: at,
         next_steps: oddity.next_steps(source, &ctx.settings.webhooks.scheme(source)),
         context: odd.delivery.map(|id| ("delivery".into(), id.to_owned())).into_iter().collect(),
         members: Vec::new(),
     };
     Ok(Some(Signal::Firing { key: oddity.key(ctx, source), at, facts }))
+}
+
+/// Counts what is told only once it has come several times within [`OVER`].
+async fn has_come_often(tx: &mut Tx, odd: &Odd<'_>) -> Result<bool, StoreError> {
+    if odd.oddity.patience() <= 1 {
+        return Ok(true);
+    }
+    let name = format!("count of {} {}", odd.oddity.name(), odd.source);
+    let kept = meta::get(tx, &name).await?.unwrap_or_default();
+    let known = kept
+        .split_once(' ')
+        .and_then(|(first, count)| Some((from_micros(first.parse().ok()?), count.parse::<u32>().ok()?)));
+    let (first, before) =
+        known.filter(|(first, _)| odd.at.duration_since(*first) < OVER).unwrap_or((odd.at, 0));
+    let count = before.saturating_add(odd.times);
+    meta::set(tx, &name, &format!("{} {count}", to_micros(first)), odd.at).await?;
+    Ok(count >= odd.oddity.patience())
 }
 
 /// Tells on-call outside of a batch.
@@ -172,6 +270,57 @@ pub(super) async fn tell(ctx: &Context, odd: &Odd<'_>) -> Result<(), StoreError>
         ctx.nudge.job(alerting::OUTBOX_JOB);
     }
     Ok(())
+}
+
+/// An event of a name that was never seen; told once for each name.
+pub(super) async fn new_event(
+    ctx: &Context,
+    tx: &mut Tx,
+    received: &Received,
+    event: &str,
+) -> Result<Option<Signal>, StoreError> {
+    let (source, at) = (received.source.as_str(), received.at);
+    let name = format!("new event {source} {event}");
+    if meta::get(tx, &name).await?.is_some() {
+        return Ok(None);
+    }
+    meta::set(tx, &name, received.id.as_str(), at).await?;
+    let facts = events::new_event(subject(ctx, source), source, event, received.id.as_str(), at);
+    let environment = environment_of(&ctx.settings, source);
+    Ok(Some(Signal::Report { environment, scope: name, at, facts }))
+}
+
+/// Looks now and then whether a source's provider repeats itself.
+pub(super) async fn review_repeated(ctx: &Context) -> Result<u64, StoreError> {
+    let mut done = 0;
+    for source in ctx.settings.webhooks.sources.keys() {
+        let (now, name) = (ctx.now(), format!("looked for repeated {source}"));
+        let mut reader = ctx.db.reader().await?;
+        if last_told(&meta::get(&mut reader, &name).await?)
+            .is_some_and(|last| now.duration_since(last) < LOOK_EVERY)
+        {
+            continue;
+        }
+        let repeated = deliveries::count_repeated(&mut reader, source, now - DAY, MOST).await?;
+        drop(reader);
+        let mut tx = ctx.db.begin().await?;
+        meta::set(&mut tx, &name, &to_micros(now).to_string(), now).await?;
+        if is_much(repeated) {
+            let odd = Odd { repeated, ..Odd::new(source, Oddity::Repeated, now) };
+            if let Some(signal) = signal(ctx, &mut tx, &odd).await? {
+                alerting::record(ctx, &mut tx, &[signal]).await?;
+                ctx.nudge.job(alerting::OUTBOX_JOB);
+                done += 1;
+            }
+        }
+        tx.commit().await?;
+    }
+    Ok(done)
+}
+
+/// Three in a hundred, of enough to say so.
+fn is_much((repeated, all): (u64, u64)) -> bool {
+    all >= 50 && repeated * 100 >= all * 3
 }
 
 /// Ends what did not happen again.

@@ -8,6 +8,7 @@ use crate::domain::incident::{Facts, IncidentKind, Signal};
 use crate::domain::relay::{Reaction, trouble};
 use crate::domain::rotation::{Proof, ProofKind, Side};
 use crate::domain::secret::{SecretVersion, StateName};
+use crate::domain::wording::sentence;
 use crate::services::Context;
 use crate::services::secrets::{key, product_key, subject};
 use crate::store::relays::Due;
@@ -93,11 +94,12 @@ async fn other_secret(ctx: &Context, tx: &mut Tx, attempt: &Attempt<'_>) -> Resu
     let (version, source, at) = (attempt.version, &attempt.due.source, attempt.now);
     let scheme = ctx.settings.webhooks.scheme(source);
     let status = attempt.status.map_or_else(|| "no answer".into(), |status| status.to_string());
-    let (headline, next_steps) = if attempt.reaction == Reaction::ProductOnOld {
+    let was_switched = attempt.reaction == Reaction::ProductOnNew || is_leaving(tx, version).await?;
+    let (headline, next_steps) = if !was_switched {
         (
             format!(
                 "{} signs with {}, but the product refuses it with {status}: it still holds another secret",
-                scheme.provider,
+                sentence(&scheme.provider),
                 version.label()
             ),
             vec![
@@ -110,7 +112,7 @@ async fn other_secret(ctx: &Context, tx: &mut Tx, attempt: &Attempt<'_>) -> Resu
         (
             format!(
                 "{} still signs with the old {}, but the product refuses it with {status}: it was switched first",
-                scheme.provider,
+                sentence(&scheme.provider),
                 version.label()
             ),
             vec![
@@ -140,6 +142,15 @@ async fn other_secret(ctx: &Context, tx: &mut Tx, attempt: &Attempt<'_>) -> Resu
         context,
         members: Vec::new(),
     })
+}
+
+/// Whether a rotation waits for the provider to leave this secret: then a product that refuses it was switched
+/// first, although the secret is still the active one.
+async fn is_leaving(tx: &mut Tx, version: &SecretVersion) -> Result<bool, StoreError> {
+    let open = rotations::get_open(tx, &version.slot).await?.map(|open| open.rotation);
+    Ok(open.is_some_and(|rotation| {
+        rotation.from.as_ref() == Some(&version.id) && rotation.to.is_some() && rotation.provider.is_none()
+    }))
 }
 
 async fn does_not_take(

@@ -96,6 +96,7 @@ async fn failing_facts(
     context.push((
         "in quarantine".into(),
         match waiting {
+            0 => "nothing: without a readable signature no body is kept".to_owned(),
             1 => "1 refused body, kept for 7 days".to_owned(),
             n => format!("{n} refused bodies, kept for 7 days"),
         },

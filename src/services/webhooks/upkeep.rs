@@ -15,7 +15,9 @@ pub async fn upkeep(ctx: &Context) -> Result<u64, KeysError> {
         tracing::info!(deliveries = late, "refused deliveries were verified late");
     }
     let looked_at = looking::diagnose(ctx, &keyring).await?;
-    let reviewed = signals::review_failing(ctx).await? + notices::end(ctx).await?;
+    let reviewed = signals::review_failing(ctx).await?
+        + notices::review_repeated(ctx).await?
+        + notices::end(ctx).await?;
     let mut tx = ctx.db.begin().await?;
     let expired = quarantine::expire(&mut tx, ctx.now()).await?;
     if expired > 0 {

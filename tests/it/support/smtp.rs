@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use deploywatch::settings::{EmailTransport, Settings, SmtpTls};
+use mail_parser::MessageParser;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -33,6 +35,42 @@ struct Seen {
     lines: Vec<String>,
     mails: Vec<Vec<u8>>,
     connections: usize,
+}
+
+/// A mail as a mail program reads it.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    pub to: String,
+    pub subject: String,
+    pub text: String,
+    pub html: String,
+    /// As it came over the wire.
+    pub bytes: Vec<u8>,
+}
+
+impl Letter {
+    fn read(bytes: Vec<u8>) -> Self {
+        let mail = MessageParser::default().parse(&bytes).expect("the mail is well-formed");
+        let to = mail.to().and_then(|to| to.first()).and_then(|to| to.address()).unwrap_or_default();
+        Self {
+            to: to.to_owned(),
+            subject: mail.subject().unwrap_or_default().to_owned(),
+            // Lines end as everywhere else in the tests.
+            text: mail.body_text(0).unwrap_or_default().replace("\r\n", "\n"),
+            html: mail.body_html(0).unwrap_or_default().into_owned(),
+            bytes: bytes.clone(),
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<String> {
+        let mail = MessageParser::default().parse(&self.bytes).expect("the mail is well-formed");
+        mail.header_raw(name).map(|value| value.trim().to_owned())
+    }
+
+    /// What stands in the brackets of the subject.
+    pub fn status(&self) -> &str {
+        self.subject.split(']').next().expect("a text has a first part").trim_start_matches('[')
+    }
 }
 
 /// Gone with the value.
@@ -71,6 +109,24 @@ impl SmtpServer {
         *self.behaviour.lock().unwrap() = behaviour;
     }
 
+    /// Lets mails go this way, to one person unless the test says otherwise.
+    pub fn lead_here(&self, settings: &mut Settings) {
+        lead_to(settings, self.port);
+    }
+
+    /// The messages that it answered with 250, oldest first, as a mail program reads them.
+    pub fn letters(&self) -> Vec<Letter> {
+        self.mails().into_iter().map(Letter::read).collect()
+    }
+
+    pub fn subjects(&self) -> Vec<String> {
+        self.letters().into_iter().map(|letter| letter.subject).collect()
+    }
+
+    pub fn statuses(&self) -> Vec<String> {
+        self.letters().iter().map(|letter| letter.status().to_owned()).collect()
+    }
+
     /// The messages that it answered with 250.
     pub fn mails(&self) -> Vec<Vec<u8>> {
         self.seen.lock().unwrap().mails.clone()
@@ -85,6 +141,16 @@ impl SmtpServer {
     pub fn lines(&self) -> Vec<String> {
         self.seen.lock().unwrap().lines.clone()
     }
+}
+
+/// Lets mails go to this port of loopback, where perhaps nobody answers yet.
+pub fn lead_to(settings: &mut Settings, port: u16) {
+    settings.email.transport = EmailTransport::Smtp;
+    settings.email.from = "deploywatch <alerts@example.com>".into();
+    settings.email.recipients = vec!["ada@example.com".into()];
+    settings.email.smtp.host = "127.0.0.1".into();
+    settings.email.smtp.port = port;
+    settings.email.smtp.tls = Some(SmtpTls::None);
 }
 
 impl Drop for SmtpServer {
