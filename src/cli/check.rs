@@ -327,7 +327,7 @@ fn judged(
             standing: false,
         })
         .collect();
-    attribute(&mut cases, &judge);
+    attribute(&mut cases, judge);
     let observations: Vec<_> = cases.into_iter().map(|case| case.observation).collect();
     policies.into_iter().zip(observations).map(|(policy, observation)| Row { policy, observation }).collect()
 }

@@ -148,7 +148,7 @@ pub fn taken_over(trail: &BTreeMap<String, Vec<Step>>, who: &str, killed_at: Tim
         }
         let taken = steps.get(at + 1).expect("what was claimed and not recorded is claimed again").clone();
         // One that slept, lost its claim and was killed later held nothing any more.
-        (taken.at > killed_at).then(|| TakeOver { killed_at, free_at: taken.held_until, taken })
+        (taken.at > killed_at).then_some(TakeOver { killed_at, free_at: taken.held_until, taken })
     };
     trail.values().filter_map(held).collect()
 }
