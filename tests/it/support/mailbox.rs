@@ -165,9 +165,10 @@ impl Mailbox {
         std::fs::read_to_string(self.dir.path().join("commands.log")).expect("the server keeps a log")
     }
 
-    /// Waits for the first mail whose subject holds `text`.
+    /// Waits for the first mail whose subject holds `text`: longer than the claim of a sender that was killed in the
+    /// middle of an attempt lasts, which is 90 s.
     pub async fn receives(&self, text: &str) -> Mail {
-        eventually(&format!("a mail with {text:?} in its subject"), Duration::from_secs(90), async || {
+        eventually(&format!("a mail with {text:?} in its subject"), Duration::from_secs(150), async || {
             self.mails().into_iter().find(|mail| mail.subject.contains(text))
         })
         .await
