@@ -26,6 +26,17 @@ pub struct Announced {
     pub reported: bool,
 }
 
+impl Announced {
+    /// As if this had not been told yet.
+    pub fn forget(&mut self, kind: IncidentKind) {
+        match kind {
+            IncidentKind::ChecksFailed => (self.breached, self.passing) = (Vec::new(), Vec::new()),
+            IncidentKind::CannotCheck => self.cannot_check = false,
+            _ => {}
+        }
+    }
+}
+
 /// A time without any measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
@@ -191,7 +202,8 @@ fn measured_again(gap: Option<Gap>, now: Timestamp) -> String {
     )
 }
 
-fn key(deploy: &Deploy, kind: IncidentKind) -> DedupKey {
+/// The incident of a deploy.
+pub fn key(deploy: &Deploy, kind: IncidentKind) -> DedupKey {
     DedupKey { environment: deploy.environment.clone(), scope: deploy.id.as_str().to_owned(), kind }
 }
 
@@ -414,6 +426,9 @@ mod tests {
         assert_eq!((facts.members[0].count, facts.members[0].runs), (2, 3));
         assert!(facts.next_steps.iter().any(|step| step.contains("deploywatch deploy override")));
         assert_eq!(told(&history, &after).0, [], "the same is not told twice");
+        let mut forgotten = after.clone();
+        forgotten.forget(IncidentKind::ChecksFailed);
+        assert!(matches!(told(&history, &forgotten).0.as_slice(), [Signal::Firing { .. }]));
         for t in [480, 510] {
             history.push(seen("users.not_null.email", at(t), Outcome::Pass));
         }

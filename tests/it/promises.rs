@@ -29,10 +29,12 @@ use deploywatch::domain::clock::{Clock, SignedDuration};
 use deploywatch::domain::incident::{DedupKey, IncidentKind, Signal};
 use deploywatch::domain::notification::FailureClass;
 use deploywatch::email::Mailer;
+use deploywatch::services::alerting::act::{Act, act};
 use deploywatch::services::heartbeat;
 use deploywatch::services::outbox::path;
 use deploywatch::services::{alerting, outbox};
 use deploywatch::settings::{ArmedPolicy, Settings};
+use deploywatch::store::incidents::{self, Which};
 use deploywatch::store::notifications;
 use deploywatch::system::environment;
 
@@ -253,6 +255,27 @@ async fn a_restart_repeats_nothing_and_sees_what_turned_meanwhile() {
     world.ctx = world.another(&store).await;
     world.passes(minutes(12), minutes(1)).await;
     assert_eq!(server.statuses(), ["FAIL 1", "RESOLVED"]);
+}
+
+/// R12: what a person calls over is over until a scan finds it again; then that is told, once.
+#[tokio::test]
+async fn what_was_resolved_by_hand_and_still_fails_is_told_again() {
+    let (world, server, _store) = mailed(vec![violations("users.email")]).await;
+    world.target.script(|_, _| Ok(1.0));
+    world.release("v1").await;
+    world.passes(minutes(10), minutes(1)).await;
+    let open = async || {
+        let mut reader = world.ctx.db.reader().await.unwrap();
+        incidents::list(&mut reader, Which::Open, None, 10).await.unwrap()
+    };
+    let [stored] = &open().await[..] else { panic!("one incident") };
+    let done = Act::Resolve { note: "mended".into() };
+    act(&world.ctx, &stored.incident.id, "token ada", done).await.unwrap();
+    outbox::send_due(&world.ctx).await.unwrap();
+    assert_eq!(server.statuses(), ["FAIL 1", "RESOLVED"]);
+    world.passes(minutes(10), minutes(1)).await;
+    assert_eq!(server.statuses(), ["FAIL 1", "RESOLVED", "FAIL AGAIN 1"]);
+    assert_eq!(open().await[0].incident.id, stored.incident.id);
 }
 
 /// R13: whatever fails at once is one mail, and a small one.

@@ -2,7 +2,9 @@
 
 use deploywatch::domain::rotation::{Phase, ProofKind};
 use deploywatch::domain::secret::{Origin, Slot, SlotMode, StateName};
+use deploywatch::services::alerting::act::{Act, act};
 use deploywatch::services::secrets::{self, Keyring, Operation, SlotView, Who};
+use deploywatch::store::incidents::{self, Which};
 
 use crate::on_both_engines;
 use crate::support::hook::{Hook, NEW, OLD, settings};
@@ -24,6 +26,15 @@ async fn stage(hook: &Hook, secret: &str) {
     let (ctx, slot, who) = (&hook.app.context, slot(), who());
     let added = secrets::add(ctx, &keyring, &slot, secret.as_bytes(), Origin::Cli, &who).await;
     assert_eq!(added.unwrap().state.name(), StateName::Staged);
+}
+
+/// A person calls every open incident over.
+async fn resolve_all(hook: &Hook) {
+    let ctx = &hook.app.context;
+    let open = incidents::list(&mut ctx.db.reader().await.unwrap(), Which::Open, None, 10).await.unwrap();
+    for stored in open {
+        act(ctx, &stored.incident.id, "ana", Act::Resolve { note: "done".into() }).await.unwrap();
+    }
 }
 
 async fn view(hook: &Hook) -> SlotView {
@@ -161,6 +172,32 @@ on_both_engines! {
         hook.advance(8 * HOUR);
         hook.tick().await;
         assert_eq!(mails.statuses().len(), 2, "nobody is reminded of it");
+    }
+
+    async fn what_is_resolved_by_hand_and_is_still_so_is_told_again(store: TestStore) {
+        let mails = SmtpServer::start(Behaviour::Accept).await;
+        let mut settings = settings(&store, None, None);
+        mails.lead_here(&mut settings);
+        let hook = Hook::start_with(&store, &settings, manual_clock()).await;
+        hook.tick().await;
+        assert_eq!(mails.statuses(), ["NO SECRET"]);
+        hook.advance(60);
+        hook.tick().await;
+        assert_eq!(mails.statuses(), ["NO SECRET"], "told once");
+        resolve_all(&hook).await;
+        hook.tick().await;
+        assert_eq!(mails.statuses(), ["NO SECRET", "RESOLVED", "NO SECRET AGAIN"]);
+
+        let (ctx, keyring) = (&hook.app.context, Keyring::new(&hook.app.context.keys));
+        secrets::add(ctx, &keyring, &slot(), OLD.as_bytes(), Origin::Cli, &who()).await.unwrap();
+        hook.tick().await;
+        stage(&hook, NEW).await;
+        hook.advance(25 * HOUR);
+        hook.tick().await;
+        assert_eq!(mails.statuses()[3..], ["RESOLVED", "ROTATION STUCK"]);
+        resolve_all(&hook).await;
+        hook.tick().await;
+        assert_eq!(mails.statuses()[5..], ["RESOLVED", "ROTATION STUCK AGAIN"]);
     }
 
     async fn a_product_that_is_never_redeployed_is_told_with_what_to_do(store: TestStore) {

@@ -161,7 +161,7 @@ pub(crate) async fn compromised_signal(
     Ok(Signal::Firing { key: key(ctx, source, IncidentKind::CompromisedSecret), at, facts })
 }
 
-fn old_secret_key(ctx: &Context, slot: &Slot) -> DedupKey {
+pub(super) fn old_secret_key(ctx: &Context, slot: &Slot) -> DedupKey {
     DedupKey { scope: format!("{slot} age"), ..key(ctx, &slot.source, IncidentKind::WebhookOddity) }
 }
 
@@ -193,7 +193,7 @@ pub(super) fn new_secret_signal(ctx: &Context, slot: &Slot, at: Timestamp) -> Si
     Signal::Cleared { key: old_secret_key(ctx, slot), at, note: "the secret was rotated".into() }
 }
 
-fn no_secret_key(ctx: &Context, source: &str) -> DedupKey {
+pub(super) fn no_secret_key(ctx: &Context, source: &str) -> DedupKey {
     DedupKey { scope: format!("{source} secret"), ..key(ctx, source, IncidentKind::WebhookOddity) }
 }
 
@@ -222,6 +222,11 @@ pub(super) fn no_secret_signal(ctx: &Context, source: &str, at: Timestamp) -> Si
 
 pub(super) fn has_secret_signal(ctx: &Context, source: &str, at: Timestamp) -> Signal {
     Signal::Cleared { key: no_secret_key(ctx, source), at, note: "the source has a secret".into() }
+}
+
+/// The incident of a slot's rotation: live and test mode rotate each by itself.
+pub(super) fn stuck_key(ctx: &Context, slot: &Slot) -> DedupKey {
+    DedupKey { scope: format!("{slot} rotation"), ..key(ctx, &slot.source, IncidentKind::RotationStuck) }
 }
 
 /// A rotation that did not reach its next phase in time.
@@ -271,7 +276,7 @@ pub(crate) fn stuck_signal(
         ],
         members: Vec::new(),
     };
-    Signal::Firing { key: key(ctx, source, IncidentKind::RotationStuck), at, facts }
+    Signal::Firing { key: stuck_key(ctx, &rotation.slot), at, facts }
 }
 
 pub(super) fn proof(proof: Option<&crate::domain::rotation::Proof>) -> String {

@@ -1,17 +1,19 @@
 //! What time does to secrets and rotations: a job asks every few seconds, the store says what is due.
 
+use sqlx::AnyConnection;
+
 use super::signals::{
-    has_secret_signal, key, new_secret_signal, no_secret_signal, old_secret_signal, stale_signal,
-    stuck_signal,
+    has_secret_signal, key, new_secret_signal, no_secret_key, no_secret_signal, old_secret_key,
+    old_secret_signal, stale_signal, stuck_key, stuck_signal,
 };
 use super::{SecretError, apply, policy, reports};
 use crate::domain::clock::{SignedDuration, Timestamp, humane};
-use crate::domain::incident::{IncidentKind, Signal};
+use crate::domain::incident::{DedupKey, IncidentKind, Signal};
 use crate::domain::rotation::{EndKind, Phase};
 use crate::domain::secret::{SecretVersion, Slot, StateName, plan};
 use crate::services::{Context, alerting};
 use crate::settings::Settings;
-use crate::store::{StoreError, Tx, incidents, meta, rotations, secrets};
+use crate::store::{StoreError, Tx, incidents, rotations, secrets};
 
 /// Moves versions along, closes and reports rotations, ends stale-secret incidents. Returns how many things
 /// changed. Safe to run in several processes at once.
@@ -38,18 +40,22 @@ pub async fn upkeep(ctx: &Context) -> Result<u64, SecretError> {
     Ok(done)
 }
 
+/// Whether an incident says so. One that a person resolved although it is still so is told again, and one that
+/// seems to be over is told to be back.
+async fn is_told(c: &mut AnyConnection, key: &DedupKey) -> Result<bool, StoreError> {
+    let known = incidents::find_latest(c, key).await?.map(|stored| stored.incident);
+    Ok(known.is_some_and(|incident| !incident.state.is_resolved() && incident.told.ending.is_none()))
+}
+
 /// A configured source without an accepted secret refuses everything: that pages until there is one.
 async fn watch_empty(ctx: &Context, all: &[SecretVersion], now: Timestamp) -> Result<u64, StoreError> {
     let mut done = 0;
     for source in ctx.settings.webhooks.sources.keys() {
         let empty = !all.iter().any(|v| v.slot.source == *source && v.state.is_live());
-        let name = format!("no secret {source}");
-        let told = meta::get(&mut *ctx.db.reader().await?, &name).await?.is_some_and(|text| text == "told");
-        if empty == told {
+        if empty == is_told(&mut *ctx.db.reader().await?, &no_secret_key(ctx, source)).await? {
             continue;
         }
         let mut tx = ctx.db.begin().await?;
-        meta::set(&mut tx, &name, if empty { "told" } else { "" }, now).await?;
         let signal =
             if empty { no_secret_signal(ctx, source, now) } else { has_secret_signal(ctx, source, now) };
         alerting::record(ctx, &mut tx, &[signal]).await?;
@@ -69,13 +75,10 @@ async fn watch_age(
 ) -> Result<u64, StoreError> {
     let active = all.iter().find(|v| v.slot == *slot && v.state.name() == StateName::Active);
     let old = active.filter(|v| too_old(&ctx.settings, v, now, 0));
-    let name = format!("old secret {slot}");
-    let told = meta::get(&mut *ctx.db.reader().await?, &name).await?.is_some_and(|text| text == "told");
-    if old.is_some() == told {
+    if old.is_some() == is_told(&mut *ctx.db.reader().await?, &old_secret_key(ctx, slot)).await? {
         return Ok(0);
     }
     let mut tx = ctx.db.begin().await?;
-    meta::set(&mut tx, &name, if old.is_some() { "told" } else { "" }, now).await?;
     let signal = match old {
         Some(version) => old_secret_signal(ctx, version, now),
         None => new_secret_signal(ctx, slot, now),
@@ -151,26 +154,17 @@ async fn end_stale(
 /// A rotation that was told as stuck and then rolled back, given up or replaced is nobody's problem any more.
 async fn end_stuck(ctx: &Context, slots: &[Slot], now: Timestamp) -> Result<u64, StoreError> {
     let mut done = 0;
-    let mut sources: Vec<&str> = slots.iter().map(|slot| slot.source.as_str()).collect();
-    sources.dedup();
-    for source in sources {
-        let key = key(ctx, source, IncidentKind::RotationStuck);
+    for slot in slots {
+        let key = stuck_key(ctx, slot);
         let mut reader = ctx.db.reader().await?;
-        let known = incidents::find_latest(&mut reader, &key).await?.map(|stored| stored.incident);
-        if known.is_none_or(|incident| incident.state.is_resolved() || incident.told.ending.is_some()) {
+        let open = rotations::get_open(&mut reader, slot).await?;
+        if open.is_some_and(|open| open.told_at.is_some()) || !is_told(&mut reader, &key).await? {
             continue;
         }
-        let mut stuck = false;
-        for slot in slots.iter().filter(|slot| slot.source == source) {
-            let open = rotations::get_open(&mut reader, slot).await?;
-            stuck |= open.is_some_and(|open| open.told_at.is_some());
-        }
-        if stuck {
-            continue;
-        }
-        let latest = rotations::list_of(&mut reader, source, 20).await?;
+        let latest = rotations::list_of(&mut reader, &slot.source, 20).await?;
         drop(reader);
-        let end = latest.iter().filter_map(|stored| stored.rotation.end.as_ref()).max_by_key(|end| end.at);
+        let latest = latest.iter().map(|stored| &stored.rotation).filter(|rotation| rotation.slot == *slot);
+        let end = latest.filter_map(|rotation| rotation.end.as_ref()).max_by_key(|end| end.at);
         let note = match end.map(|end| end.how) {
             Some(EndKind::RolledBack) => "the rotation was rolled back: the old secret is in use again",
             Some(EndKind::Failed) => "the rotation was given up or replaced by a newer one",
@@ -195,7 +189,7 @@ async fn follow(
 ) -> Result<(bool, Vec<Signal>), SecretError> {
     let old = open.rotation.from.as_ref().and_then(|id| versions.iter().find(|v| v.id == *id));
     let phase = open.rotation.phase(old.map(|v| &v.state), now);
-    let key = key(ctx, &open.rotation.slot.source, IncidentKind::RotationStuck);
+    let key = stuck_key(ctx, &open.rotation.slot);
     match phase {
         Phase::Completed => {
             let note = "both sides switched and the old secret is retired";
@@ -209,7 +203,7 @@ async fn follow(
             }
             Ok((true, signals))
         }
-        Phase::Stuck { .. } if open.told_at.is_none() => {
+        Phase::Stuck { .. } if open.told_at.is_none() || !is_told(tx, &key).await? => {
             rotations::update(tx, open, &open.rotation, Some(now)).await?;
             Ok((true, vec![stuck_signal(ctx, open, phase, versions, now)]))
         }

@@ -2,6 +2,7 @@
 
 mod finish;
 mod judge;
+mod known;
 mod measure;
 mod mute;
 mod reverify;

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::judge::{Baselines, Seen};
+use super::known::known;
 use super::measure::look;
 use super::{VerificationError, Watched, finish};
 use crate::domain::announce::{End, at_end, signals};
@@ -361,8 +362,9 @@ impl Tick {
         self.row.target_health.observe(self.now, about_target);
         let before = self.row.verdict.clone();
         let mut verdict = fold(&self.row.deploy, &self.watched.assessed(), &self.row.target_health, now);
+        let known = known(ctx, &self.row, &seen).await?;
         let (mut told, mut announced) =
-            signals(&self.row.deploy, &verdict, &self.row.target_health, &self.row.announced, now);
+            signals(&self.row.deploy, &verdict, &self.row.target_health, &known, now);
         if stage_over(&self.row.deploy, &self.watched.assessed(), Stage::Soak, now) {
             if self.extend(verdict.state, now) {
                 verdict = fold(&self.row.deploy, &self.watched.assessed(), &self.row.target_health, now);
