@@ -47,6 +47,8 @@ pub fn table() -> Vec<Route> {
     use Access::{Public, ReadOrLoopback, Scope as With, Signature};
     let route = |method, path, access, handler| Route { method, path, access, handler };
     vec![
+        // First, since routes are tried in this order and this one is asked most.
+        route("POST", "/webhooks/{source}", Signature, || web::to(webhooks::receive)),
         route("GET", "/livez", Public, || web::to(health::livez)),
         route("GET", "/readyz", Public, || web::to(health::readyz)),
         route("GET", "/metrics", ReadOrLoopback, || web::to(metrics::metrics)),
@@ -134,6 +136,5 @@ pub fn table() -> Vec<Route> {
         route("POST", "/triggers/{name}", Public, || web::to(triggers::take)),
         route("GET", "/logs/{source}", Public, || web::to(logs::handshake)),
         route("POST", "/logs/{source}", Signature, || web::to(logs::receive)),
-        route("POST", "/webhooks/{source}", Signature, || web::to(webhooks::receive)),
     ]
 }

@@ -32,16 +32,16 @@ pub fn values(rows: usize, columns: usize) -> String {
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }
 
-/// Few, so that few statements are prepared.
-const SIZES: [usize; 4] = [64, 16, 4, 1];
+/// Few, so that few statements are prepared; and close to each other, since each piece is a round trip.
+const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// The largest piece that `rows` rows are enough for.
 pub fn piece(rows: usize) -> usize {
     SIZES.into_iter().find(|size| *size <= rows).unwrap_or(1)
 }
 
-/// Cuts `rows` into pieces of 64, 16, 4 and 1, so that multi-row statements have four texts to prepare and
-/// not one for each length.
+/// Cuts `rows` into pieces of the sizes above, so that multi-row statements have a few texts to prepare and not one for
+/// each length.
 pub fn pieces<T>(mut rows: &[T]) -> Vec<&[T]> {
     let mut pieces = Vec::new();
     while !rows.is_empty() {
@@ -79,7 +79,7 @@ mod tests {
     fn rows_are_cut_into_few_sizes() {
         let rows = [0_u8; 86];
         let sizes: Vec<usize> = super::pieces(&rows).iter().map(|piece| piece.len()).collect();
-        assert_eq!(sizes, [64, 16, 4, 1, 1]);
+        assert_eq!(sizes, [64, 16, 4, 2]);
     }
 
     #[test]
