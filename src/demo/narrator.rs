@@ -61,7 +61,8 @@ impl<'a> Narrator<'a> {
             answer.exit_code()
         ));
         for reason in answered.decision.reasons.iter().take(3) {
-            self.says(&format!("  {}", reason.message));
+            let aside = if reason.code == "warning" { "warning: " } else { "" };
+            self.says(&format!("  {aside}{}", reason.message));
         }
     }
 
