@@ -10,7 +10,7 @@
 //! | R5 | one bad recipient stops nobody; a refused login or sender is seen at once | `mail`: `one_refused_recipient_does_not_stop_the_others`; `a_refused_login_or_sender_is_seen_where_people_look` |
 //! | R6 | encryption that was asked for is never left out; a bad certificate gets no credentials | `mail_tls` (the certificate matrix); `mail`: `encryption_that_was_asked_for_is_never_left_out` |
 //! | R7 | a database that cannot be measured is one CANNOT CHECK and no failure | `outage`: `an_outage_in_any_form_*`, `a_database_that_hangs_*`, `a_pooler_that_is_down_*` |
-//! | R12 | a restart repeats nothing and sees what turned meanwhile | `a_restart_repeats_nothing_and_sees_what_turned_meanwhile` |
+//! | R12 | a restart repeats nothing and sees what turned meanwhile | `a_restart_repeats_nothing_and_sees_what_turned_meanwhile`, `what_was_resolved_by_hand_and_still_fails_is_told_again` |
 //! | R13 | 500 failures at once are one mail below 90 KB; thousands of rejects are a handful | `five_hundred_checks_that_fail_at_once_are_one_small_mail`, `thousands_of_refused_deliveries_are_a_handful_of_mails` |
 //! | R14 | a day of flapping is at most five mails | `a_day_of_flapping_is_at_most_five_mails` |
 //! | R20 | no secret leaves | `secrecy`: `no_secret_of_the_settings_is_said_anywhere` |
