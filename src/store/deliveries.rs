@@ -7,9 +7,9 @@ use std::collections::HashSet;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use super::StoreError;
 use super::dialect::{ManyRows, piece, pieces};
 use super::secrets::{instant, json, mode_of};
+use super::{Engine, StoreError};
 use crate::domain::clock::{Timestamp, from_micros, to_micros};
 use crate::domain::delivery::{Delivery, EventHead};
 use crate::domain::ids::{DeliveryId, EventId, SecretVersionId};
@@ -59,9 +59,10 @@ pub async fn insert_events(
     c: &mut AnyConnection,
     events: &[NewEvent<'_>],
 ) -> Result<HashSet<String>, StoreError> {
+    let engine = Engine::of(c);
     let mut inserted = HashSet::new();
     for piece in pieces(events) {
-        let mut query = sqlx::query(INSERT_EVENTS.text(piece.len()));
+        let mut query = sqlx::query(INSERT_EVENTS.text(engine, piece.len()));
         for event in piece {
             query = query
                 .bind(event.id.as_str().to_owned())
@@ -106,8 +107,9 @@ pub async fn insert_deliveries(
     c: &mut AnyConnection,
     deliveries: &[NewDelivery<'_>],
 ) -> Result<(), StoreError> {
+    let engine = Engine::of(c);
     for piece in pieces(deliveries) {
-        let mut query = sqlx::query(INSERT_DELIVERIES.text(piece.len()));
+        let mut query = sqlx::query(INSERT_DELIVERIES.text(engine, piece.len()));
         for NewDelivery { row, standing, sender } in piece {
             query = query
                 .bind(row.id.as_str().to_owned())
@@ -142,10 +144,11 @@ pub struct NewBody {
 }
 
 pub async fn insert_bodies(c: &mut AnyConnection, bodies: Vec<NewBody>) -> Result<(), StoreError> {
+    let engine = Engine::of(c);
     let mut left = bodies.into_iter();
     while left.len() > 0 {
         let size = piece(left.len());
-        let mut query = sqlx::query(INSERT_BODIES.text(size));
+        let mut query = sqlx::query(INSERT_BODIES.text(engine, size));
         for body in left.by_ref().take(size) {
             query = query.bind(body.delivery.as_str().to_owned()).bind(body.sealed).bind(body.headers);
         }

@@ -2,9 +2,16 @@
 
 use std::sync::OnceLock;
 
+use sqlx::AnyConnection;
+
 use super::Engine;
 
 impl Engine {
+    /// The engine behind a connection.
+    pub fn of(c: &AnyConnection) -> Self {
+        if c.backend_name() == "SQLite" { Self::Sqlite } else { Self::Postgres }
+    }
+
     /// Lets one process migrate at a time, until its transaction ends. SQLite's one writer is lock enough.
     pub fn migration_lock(self) -> Option<&'static str> {
         match self {
@@ -22,11 +29,14 @@ impl Engine {
     }
 }
 
-/// `($1, $2, $3), ($4, …)` for a VALUES list of `rows` × `columns`; `Any`'s own builder writes `?`, which
-/// PostgreSQL does not take.
+/// `($1, $2, $3), ($4, …)` for a VALUES list of `rows` × `columns`, on both engines.
 pub fn values(rows: usize, columns: usize) -> String {
+    list(rows, columns, |place| format!("${place}"))
+}
+
+fn list(rows: usize, columns: usize, place: impl Fn(usize) -> String) -> String {
     let row = |r: usize| {
-        let cells: Vec<String> = (1..=columns).map(|c| format!("${}", r * columns + c)).collect();
+        let cells: Vec<String> = (1..=columns).map(|c| place(r * columns + c)).collect();
         format!("({})", cells.join(", "))
     };
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
@@ -52,24 +62,31 @@ pub fn pieces<T>(mut rows: &[T]) -> Vec<&[T]> {
     pieces
 }
 
-/// A statement for many rows; its texts are made once, one for each size of a piece.
+/// A statement for many rows; its texts are made once, one for each engine and size of a piece.
 pub struct ManyRows {
     head: &'static str,
     columns: usize,
     tail: &'static str,
-    texts: [OnceLock<String>; SIZES.len()],
+    texts: [[OnceLock<String>; SIZES.len()]; 2],
 }
 
 impl ManyRows {
     /// `head` ends with VALUES.
     pub const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
-        Self { head, columns, tail, texts: [const { OnceLock::new() }; SIZES.len()] }
+        Self { head, columns, tail, texts: [const { [const { OnceLock::new() }; SIZES.len()] }; 2] }
     }
 
-    /// The text for a piece of `rows`, one of those that [`piece`] gives.
-    pub fn text(&'static self, rows: usize) -> &'static str {
+    /// The text for a piece of `rows`, one of those that [`piece`] gives. SQLite takes `$17` for a name and looks it
+    /// up in a list for each value that is bound; `?` has none.
+    pub fn text(&'static self, engine: Engine, rows: usize) -> &'static str {
         let at = SIZES.iter().position(|size| *size == rows).expect("pieces have few sizes");
-        self.texts[at].get_or_init(|| format!("{} {} {}", self.head, values(rows, self.columns), self.tail))
+        let make = |values: String| format!("{} {values} {}", self.head, self.tail);
+        match engine {
+            Engine::Sqlite => {
+                self.texts[0][at].get_or_init(|| make(list(rows, self.columns, |_| "?".to_owned())))
+            }
+            Engine::Postgres => self.texts[1][at].get_or_init(|| make(values(rows, self.columns))),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::advance::{Match, advance, moves_on};
+use super::body;
 use super::notices::{self, Oddity};
 use super::signals::health_signals;
 use super::writer::Item;
@@ -156,7 +157,7 @@ async fn store_events(
         events.push(NewEvent { id, source, head, at, delivery, late: false });
     }
     // One order for all processes, so that two batches never wait for each other in a circle.
-    events.sort_by(|a, b| (a.source, a.head.dedup_key()).cmp(&(b.source, b.head.dedup_key())));
+    events.sort_by_cached_key(|event| (event.source, event.head.dedup_key()));
     let inserted = deliveries::insert_events(tx, &events).await?;
     let new: HashMap<&str, &EventId> = events
         .iter()
@@ -195,7 +196,7 @@ async fn store_events(
             let sealed = item
                 .sealed
                 .clone()
-                .unwrap_or_else(|| keyring.seal(&*ctx.entropy, received.id.as_str(), &item.body));
+                .unwrap_or_else(|| body::seal(keyring, &*ctx.entropy, &received.id, &item.body));
             let (delivery, headers) = (received.id.clone(), item.headers.clone());
             bodies.push(NewBody { delivery, sealed, headers });
         }

@@ -3,6 +3,7 @@
 
 use super::advance::{Match, advance, moves_on};
 use super::batch::rules_of;
+use super::body;
 use super::keys::{KeySet, KeysError};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Answer, Check, Received, dispose, read_event};
@@ -108,7 +109,7 @@ async fn accept(
     };
     let inserted = deliveries::insert_events(&mut tx, std::slice::from_ref(&event)).await?;
     let event_id = if inserted.contains(event.id.as_str()) {
-        let sealed = keyring.seal(&*ctx.entropy, kept.delivery.as_str(), body);
+        let sealed = body::seal(keyring, &*ctx.entropy, &kept.delivery, body);
         let headers = kept.headers.clone();
         let kept_body = NewBody { delivery: kept.delivery.clone(), sealed, headers };
         deliveries::insert_bodies(&mut tx, vec![kept_body]).await?;

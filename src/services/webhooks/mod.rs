@@ -5,6 +5,7 @@
 
 mod advance;
 mod batch;
+mod body;
 mod keys;
 mod late;
 mod looking;
@@ -165,7 +166,7 @@ impl Ingest {
             .flatten();
         // Sealed here, beside others, and not by the one writer.
         let sealed = matches!(received.check, Check::Matched { .. })
-            .then(|| inner.keyring.seal(&*inner.ctx.entropy, received.id.as_str(), &body));
+            .then(|| body::seal(&inner.keyring, &*inner.ctx.entropy, &received.id, &body));
         inner.writer.record(writer::Item { received, body, agents, sealed, headers }).await
     }
 
@@ -270,7 +271,7 @@ impl Inner {
 pub async fn body_of(ctx: &Context, id: &DeliveryId) -> Result<Option<Vec<u8>>, keys::KeysError> {
     let sealed = deliveries::get_body(&mut *ctx.db.reader().await?, id).await?;
     let Some((id, sealed)) = sealed else { return Ok(None) };
-    Ok(Some(Keyring::new(&ctx.keys).unseal(id.as_str(), &sealed)?.to_vec()))
+    Ok(Some(body::open(&Keyring::new(&ctx.keys), &id, &sealed)?))
 }
 
 /// The value of a version of a source (`v3`, or a fingerprint), for signing a test; `None` where there is none or

@@ -3,6 +3,7 @@
 
 use futures_util::StreamExt;
 
+use super::body;
 use super::keys::{KeySet, KeysError};
 use super::product;
 use crate::domain::clock::SignedDuration;
@@ -149,14 +150,14 @@ impl Pass<'_> {
         let Some((id, sealed)) = deliveries::get_body(&mut reader, &due.delivery).await? else {
             return Ok(None);
         };
-        let Ok(body) = self.keyring.unseal(id.as_str(), &sealed) else { return Ok(None) };
+        let Ok(body) = body::open(self.keyring, &id, &sealed) else { return Ok(None) };
         let kept = products::get_headers(&mut reader, &id).await?;
         let kept = kept.and_then(|sealed| open_headers(self.keyring, &id, &sealed));
         let original = kept.is_some();
         let scheme = self.ctx.settings.webhooks.scheme(&due.source);
         let headers = kept.unwrap_or_else(|| usual_headers(&scheme, &due.event_name));
         let traceparent = traceparent(self.ctx, &headers);
-        Ok(Some(Parcel { url, body: body.to_vec(), headers, original, traceparent }))
+        Ok(Some(Parcel { url, body, headers, original, traceparent }))
     }
 
     /// Sends with the signature of the version that the delivery was signed with. Where the source asks for it,
