@@ -15,7 +15,7 @@ use super::baseline_file::BaselineFile;
 use super::carry_file;
 use super::common::SettingsArgs;
 use super::report::{self, FailOn, Format, Report, Row};
-use crate::domain::blame::{Case, attribute};
+use crate::domain::blame::judge_all;
 use crate::domain::check::{Check, CheckPolicy};
 use crate::domain::clock::Timestamp;
 use crate::domain::evaluate::{BaselineFor, SlotFacts, evaluate};
@@ -316,19 +316,7 @@ fn judged(
         let before = before.map_or(BaselineFor::Missing, BaselineFor::Usable);
         evaluate(&policies[index], measurement, before, slot)
     };
-    let mut cases: Vec<Case<'_>> = checks
-        .iter()
-        .zip(measurements)
-        .enumerate()
-        .map(|(index, (check, measurement))| Case {
-            check,
-            measurement,
-            observation: judge(index, measurement),
-            standing: false,
-        })
-        .collect();
-    attribute(&mut cases, judge);
-    let observations: Vec<_> = cases.into_iter().map(|case| case.observation).collect();
+    let observations = judge_all(checks.iter().map(Arc::as_ref), measurements, |_| false, judge);
     policies.into_iter().zip(observations).map(|(policy, observation)| Row { policy, observation }).collect()
 }
 

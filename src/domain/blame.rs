@@ -60,6 +60,27 @@ impl Case<'_> {
     }
 }
 
+/// Judges the checks of one scan, each by itself, and then puts each fault down to one of them; `standing` says which
+/// failed before. `measurements` are those of `checks`, in their order, and so are the outcomes.
+pub fn judge_all<'a>(
+    checks: impl IntoIterator<Item = &'a Check>,
+    measurements: &'a [Measurement],
+    standing: impl Fn(&Check) -> bool,
+    judge: impl Fn(usize, &Measurement) -> Observation,
+) -> Vec<Observation> {
+    let pairs = checks.into_iter().zip(measurements).enumerate();
+    let mut cases: Vec<Case<'_>> = pairs
+        .map(|(index, (check, measurement))| Case {
+            check,
+            measurement,
+            observation: judge(index, measurement),
+            standing: standing(check),
+        })
+        .collect();
+    attribute(&mut cases, judge);
+    cases.into_iter().map(|case| case.observation).collect()
+}
+
 /// Puts each fault down to one check. `again` judges a check by another measurement.
 pub fn attribute(cases: &mut [Case<'_>], again: impl Fn(usize, &Measurement) -> Observation) {
     let links: Vec<Vec<Link>> = links(cases);

@@ -78,19 +78,9 @@ fn told(checks: &[(Check, Result<Measured, MeasureError>)], standing: &[&str]) -
     let judge = |index: usize, measurement: &Measurement| {
         evaluate(&checks[index].0.policy, measurement, BaselineFor::Missing, slot)
     };
-    let mut cases: Vec<Case<'_>> = checks
-        .iter()
-        .zip(&measurements)
-        .enumerate()
-        .map(|(index, ((check, _), measurement))| Case {
-            check,
-            measurement,
-            observation: judge(index, measurement),
-            standing: standing.contains(&check.key().as_str()),
-        })
-        .collect();
-    attribute(&mut cases, judge);
-    let said = cases.iter().map(|case| &case.observation).filter(|o| o.outcome != Outcome::Pass);
+    let failed_before = |check: &Check| standing.contains(&check.key().as_str());
+    let outcomes = judge_all(checks.iter().map(|(check, _)| check), &measurements, failed_before, judge);
+    let said = outcomes.iter().filter(|o| o.outcome != Outcome::Pass);
     said.map(|o| format!("{} {}: {}", o.key, o.outcome.as_str(), o.message)).collect()
 }
 

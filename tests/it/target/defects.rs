@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use deploywatch::domain::blame::{Case, attribute};
+use deploywatch::domain::blame::judge_all;
 use deploywatch::domain::check::Check;
 use deploywatch::domain::evaluate::{BaselineFor, SlotFacts, evaluate};
 use deploywatch::domain::measurement::Measurement;
@@ -33,20 +33,8 @@ fn blamed(now: &Scan, before: Option<&Scan>) -> Vec<Observation> {
             before.map_or(BaselineFor::Missing, |scan| BaselineFor::Usable(&scan.measurements[index]));
         evaluate(&checks[index].policy, measurement, baseline, slot)
     };
-    let mut cases: Vec<Case<'_>> = checks
-        .iter()
-        .zip(&now.measurements)
-        .enumerate()
-        .map(|(index, (check, measurement))| Case {
-            check,
-            measurement,
-            observation: judge(index, measurement),
-            standing: false,
-        })
-        .collect();
-    attribute(&mut cases, judge);
-    let observations = cases.into_iter().map(|case| case.observation);
-    observations
+    judge_all(checks.iter().map(Arc::as_ref), &now.measurements, |_| false, judge)
+        .into_iter()
         .filter(|observation| !matches!(observation.outcome, Outcome::Pass | Outcome::Skipped))
         .collect()
 }
