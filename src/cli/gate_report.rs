@@ -181,7 +181,125 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    /// What the gate said, as it comes over the wire: the answer, with a deploy of these checks and failing checks.
+    fn view(answer: &str, deploy: Option<(&[Value], &[Value])>) -> GateView {
+        let at = "2026-05-01T12:00:00Z";
+        let counts = json!({ "checks": 0, "pass": 0, "warn": 0, "fail": 0, "error": 0, "no_data": 0, "missed": 0,
+                             "skipped": 0 });
+        let deploy = deploy.map(|(checks, failing)| {
+            json!({ "id": "dep_1", "environment": "acme-production", "version": "v1", "attempt": 1,
+                    "kind": "normal", "state": "verifying", "effective": "verifying", "stage": "smoke",
+                    "smoke": "verifying", "since": at, "started_at": at, "coverage": 1.0, "counts": counts,
+                    "reasons": [], "failing": failing, "checks": checks, "etag": "1" })
+        });
+        let view = json!({ "answer": answer, "exit_code": 0, "at": at, "deploy": deploy,
+                           "reasons": [{ "code": "not_measured", "message": "the target does not answer" }],
+                           "explanation": ["STOP: 100% of <it>", "look at the log"] });
+        serde_json::from_value(view).unwrap()
+    }
+
+    fn check(key: &str, last: Option<&str>, (breached, enforced): (bool, bool)) -> Value {
+        json!({ "key": key, "title": key, "severity": "critical", "enforced": enforced, "last": last,
+                "breached": breached, "recovered": false, "unobservable": false, "planned": 1, "conclusive": 1,
+                "fails": 0, "unit": "violations", "reason": "r", "message": format!("{key} says so") })
+    }
+
+    fn failing(severity: &str) -> Value {
+        json!({ "key": "credits", "title": "Credits", "severity": severity, "breached": true, "recovered": false,
+                "reason": "r", "message": "1 user lost them", "since": "T+00:07", "fails": 1, "runs": 1,
+                "runbook": "https://example.com/credits" })
+    }
+
+    fn line(xml: &str, key: &str) -> String {
+        let name = format!("name=\"{key}\"");
+        xml.lines().find(|line| line.contains(&name)).unwrap_or_default().trim().to_owned()
+    }
+
+    #[test]
+    fn each_check_is_a_case_of_its_own_sort() {
+        let checks = [
+            check("latched", Some("pass"), (true, true)),
+            check("fails", Some("fail"), (false, true)),
+            check("in_shadow", Some("fail"), (false, false)),
+            check("warns", Some("warn"), (false, true)),
+            check("unreadable", Some("error"), (false, true)),
+            check("empty", Some("no_data"), (false, true)),
+            check("late", Some("missed"), (false, true)),
+            check("told", Some("skipped"), (false, true)),
+            check("new", None, (false, true)),
+        ];
+        let xml = junit(&view("stop", Some((&checks, &[]))));
+        assert!(
+            xml.contains(
+                "name=\"v1 in acme-production\" tests=\"9\" failures=\"2\" errors=\"3\" skipped=\"2\""
+            ),
+            "{xml}"
+        );
+        for (key, element) in [
+            ("latched", "failure"),
+            ("fails", "failure"),
+            ("in_shadow", "system-out"),
+            ("warns", "system-out"),
+            ("unreadable", "error"),
+            ("empty", "error"),
+            ("late", "error"),
+            ("told", "skipped"),
+            ("new", "skipped"),
+        ] {
+            assert!(line(&xml, key).contains(&format!("<{element}")), "{key}: {xml}");
+            assert!(line(&xml, key).contains(&format!("{key} says so")), "{key}: {xml}");
+        }
+        assert_eq!(line(&xml, "gate"), "", "a check explains the stop");
+    }
+
+    #[test]
+    fn a_stop_that_no_check_explains_is_a_case_itself() {
+        let passing = [check("holds", Some("pass"), (false, true))];
+        for (answer, deploy, element) in [
+            ("stop", Some((&passing[..], &[][..])), Some("failure")),
+            ("inconclusive", Some((&passing[..], &[][..])), Some("error")),
+            ("wait", None, Some("error")),
+            ("gone", None, Some("error")),
+            ("unknown", None, Some("error")),
+            ("go", Some((&passing[..], &[][..])), None),
+            ("go", None, None),
+        ] {
+            let xml = junit(&view(answer, deploy));
+            let gate = line(&xml, "gate");
+            match element {
+                Some(element) => assert_eq!(
+                    gate,
+                    format!(
+                        "<testcase classname=\"deploywatch\" name=\"gate\"><{element} message=\"STOP: 100% of \
+                         &lt;it&gt; look at the log\"/></testcase>"
+                    )
+                ),
+                None => assert_eq!(gate, "", "{answer}"),
+            }
+            let (failures, errors) = (element == Some("failure"), element == Some("error"));
+            let counts = format!("failures=\"{}\" errors=\"{}\"", u8::from(failures), u8::from(errors));
+            assert!(xml.contains(&counts), "{answer}: {xml}");
+        }
+    }
+
+    #[test]
+    fn only_what_stops_is_annotated_in_red() {
+        let lines = |answer: &str, failing: &[Value]| annotations(&view(answer, Some((&[], failing))));
+        let says = "title=Credits::1 user lost them; since T+00:07; runbook: https://example.com/credits";
+        assert_eq!(lines("stop", &[failing("critical")]), [format!("::error {says}")]);
+        assert_eq!(lines("go", &[failing("critical")]), [format!("::warning {says}")]);
+        assert_eq!(lines("stop", &[failing("warning")]), [format!("::warning {says}")]);
+        assert_eq!(lines("stop", &[]), ["::error title=deploywatch%3A stop::the target does not answer"]);
+        assert_eq!(
+            lines("inconclusive", &[]),
+            ["::warning title=deploywatch%3A inconclusive::the target does not answer"]
+        );
+        assert_eq!(lines("go", &[]), Vec::<String>::new());
+    }
 
     #[test]
     fn a_workflow_command_cannot_be_broken_out_of() {
