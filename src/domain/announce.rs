@@ -227,7 +227,7 @@ fn checks_failed(deploy: &Deploy, verdict: &Verdict, failing: &[&CheckStanding],
             deploy.label()
         ));
         next_steps.push(format!(
-            "If it is not a problem, say so: deploywatch deploy override {} --verdict passed --reason WHY",
+            "If it is not a problem, say so: `deploywatch deploy override {} --verdict passed --reason WHY`",
             deploy.id
         ));
     } else {
@@ -318,7 +318,7 @@ fn report(deploy: &Deploy, verdict: &Verdict, end: &End, now: Timestamp) -> Fact
             format!("{place} cannot be called good or bad after {watched}: {}", first_reason(verdict)),
             vec![
                 "See why the checks could not be measured".to_owned(),
-                format!("Verify it again: deploywatch deploy reverify {}", deploy.id),
+                format!("Verify it again: `deploywatch deploy reverify {}`", deploy.id),
             ],
         ),
     };

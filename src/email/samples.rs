@@ -271,7 +271,7 @@ fn lost_recipient(now: Timestamp) -> Facts {
         next_steps: vec![
             format!("Check whether {who} still exists and correct the recipients of {about}"),
             "Tell that person what this mail is about; they were not told".into(),
-            "Once it is mended: deploywatch outbox list --dead, and outbox retry".into(),
+            "Once it is mended, send again what was given up: `deploywatch outbox retry --dead`".into(),
         ],
         members: vec![member(
             who,

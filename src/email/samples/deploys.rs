@@ -150,7 +150,16 @@ pub fn report(now: Timestamp, state: VerdictState, checks: usize, reason: &str, 
         End::SupersededBy(_) => SignedDuration::from_mins(200),
         _ => SignedDuration::from_hours(24),
     };
-    let verdict = verdict(state, failing(now, checks), reason);
+    let mut verdict = verdict(state, failing(now, checks), reason);
+    let counts = &mut verdict.counts;
+    match state {
+        VerdictState::PassedWithWarnings => (counts.pass, counts.warn) = (counts.pass - 1, 1),
+        VerdictState::Inconclusive => {
+            (counts.pass, counts.error) = (counts.pass - 1, 1);
+            verdict.coverage = 0.61;
+        }
+        _ => {}
+    }
     told(announce::at_end(&deploy(now, ago), &verdict, &Announced::default(), end, now).0)
 }
 

@@ -70,7 +70,7 @@ pub fn recipient_facts(masked: &str, environment: &str, error: &SendError, now: 
         next_steps: vec![
             format!("Check whether {masked} still exists and correct the recipients of {about}"),
             "Tell that person what this mail is about; they were not told".into(),
-            "Once it is mended: deploywatch outbox list --dead, and outbox retry".into(),
+            "Once it is mended, send again what was given up: `deploywatch outbox retry --dead`".into(),
         ],
         context: Vec::new(),
         members: vec![member(masked, "the mail server takes this recipient", error, 1, now)],
