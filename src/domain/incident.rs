@@ -117,11 +117,19 @@ pub struct Facts {
     /// One sentence: what is wrong, where, since when relative to the deploy.
     pub headline: String,
     pub since: Timestamp,
-    /// What to do, in order, each one step.
+    /// What to do, in order, each one step; commands between backticks.
     pub next_steps: Vec<String>,
     /// Label and value, in the order to show: environment, version, commit, started by, CI run, last good time.
     pub context: Vec<(String, String)>,
     pub members: Vec<Member>,
+}
+
+/// A step in pieces, each with whether it stood between backticks: what a person types.
+pub fn spans(step: &str) -> Vec<(bool, &str)> {
+    if step.matches('`').count() % 2 == 1 {
+        return vec![(false, step)];
+    }
+    step.split('`').enumerate().map(|(position, piece)| (position % 2 == 1, piece)).collect()
 }
 
 /// One failing check or one secret version of an incident.

@@ -270,3 +270,13 @@ fn what_older_versions_wrote_down_is_still_read() {
     let told: Told = serde_json::from_str(r#"{"members":["a"],"last_at":null,"reminders":2}"#).unwrap();
     assert_eq!((told.reminders, told.flaps), (2, Flaps::default()));
 }
+
+#[test]
+fn what_a_person_types_stands_between_backticks() {
+    assert_eq!(
+        spans("Check with `deploywatch secret probe shop`, then wait"),
+        [(false, "Check with "), (true, "deploywatch secret probe shop"), (false, ", then wait")]
+    );
+    assert_eq!(spans("Nothing to do"), [(false, "Nothing to do")]);
+    assert_eq!(spans("a name with ` in it"), [(false, "a name with ` in it")], "a single one ends nothing");
+}

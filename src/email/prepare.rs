@@ -85,17 +85,6 @@ struct Html<'a> {
     v: &'a View,
 }
 
-impl Html<'_> {
-    /// A line in pieces, and which of them stood between backticks: what a person types.
-    fn spans<'l>(&self, line: &'l str) -> Vec<(bool, &'l str)> {
-        let paired = line.matches('`').count() % 2 == 0;
-        if !paired {
-            return vec![(false, line)];
-        }
-        line.split('`').enumerate().map(|(n, piece)| (n % 2 == 1, piece)).collect()
-    }
-}
-
 /// What both templates show; every string in it is clean.
 struct View {
     subject: String,
