@@ -34,6 +34,13 @@ macro_rules! id {
                 Self(format!("{}_{}", $prefix, uuid_v7(now, entropy).simple()))
             }
 
+            /// What is not after any identifier of that millisecond or a later one, and after all earlier ones. A
+            /// UUIDv7 begins with its 48 bits of milliseconds (RFC 9562, 5.7).
+            pub fn earliest(at: Timestamp) -> String {
+                let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
+                format!("{}_{millis:012x}", $prefix)
+            }
+
             /// Takes an identifier as it came from the store or a caller; nothing is checked but use.
             pub fn from_text(text: impl Into<String>) -> Self {
                 Self(text.into())
@@ -82,5 +89,15 @@ mod tests {
         let late = DeployId::new(at("2026-05-01T00:00:01Z"), &Fixed(0));
         assert!(early.as_str().starts_with("dep_"));
         assert!(early < late);
+    }
+
+    #[test]
+    fn an_instant_bounds_the_identifiers_from_it_on() {
+        let at = |s: &str| s.parse::<Timestamp>().unwrap();
+        let id = |s: &str, byte| DeployId::new(at(s), &Fixed(byte)).as_str().to_owned();
+        let bound = DeployId::earliest(at("2026-05-01T00:00:00.250Z"));
+        assert!(id("2026-05-01T00:00:00.249999Z", 255) < bound);
+        assert!(bound <= id("2026-05-01T00:00:00.250Z", 0));
+        assert!(bound <= id("2026-05-01T00:00:00.250999Z", 0));
     }
 }
