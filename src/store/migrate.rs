@@ -20,6 +20,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (9, "relay", include_str!("../../migrations/0009_relay.sql")),
     (10, "oncall", include_str!("../../migrations/0010_oncall.sql")),
     (11, "channels", include_str!("../../migrations/0011_channels.sql")),
+    (12, "delivery_lists", include_str!("../../migrations/0012_delivery_lists.sql")),
 ];
 
 const TABLE: &str = "_sqlx_migrations";

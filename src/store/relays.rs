@@ -154,17 +154,18 @@ pub async fn select(
     let dead = if selection.only_dead { " AND r.state = 'dead'" } else { "" };
     let text = format!(
         "SELECT d.id FROM webhook_deliveries d
-         JOIN webhook_events e ON e.delivery_id = d.id
+         JOIN webhook_events e ON e.id = d.event_id AND e.delivery_id = d.id
          LEFT JOIN relays r ON r.event_id = e.id
          WHERE d.source = $1 AND d.received_at >= $2 AND d.received_at < $3
            AND d.class NOT IN ('test_on_live', 'unexpected_store'){dead}
-         ORDER BY d.received_at, d.id LIMIT $4"
+           AND d.id >= $5 ORDER BY d.id LIMIT $4"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(text))
         .bind(&selection.source)
         .bind(selection.since.map_or(0, to_micros))
         .bind(selection.until.map_or(i64::MAX, to_micros))
         .bind(i64::from(limit))
+        .bind(selection.since.map_or_else(String::new, DeliveryId::earliest))
         .fetch_all(c)
         .await?;
     rows.iter().map(|row| Ok(DeliveryId::from_text(row.try_get::<String, _>("id")?))).collect()
