@@ -1,4 +1,4 @@
-//! The real clock and the real randomness, the only two places that read them.
+//! What a process asks of the machine: the real clock, the real randomness, the environment, open files. Only here.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,13 @@ use crate::domain::ids::Entropy;
 pub fn environment() -> BTreeMap<String, String> {
     let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// Takes as many open files as this process may have. A login's soft limit of 1,024 is for programs of the last
+/// century; it would be reached by that many slow senders, and then no honest one would be let in.
+pub fn raise_open_files() {
+    // Where it cannot be raised it stays as it was, and what was possible still is.
+    let _ = rlimit::increase_nofile_limit(rlimit::INFINITY);
 }
 
 /// The machine's clock.

@@ -8,6 +8,7 @@ use super::reload;
 use crate::app::{App, Parts, Role};
 use crate::settings::{self, Loaded, LogFormat, Purpose, Settings};
 use crate::shutdown;
+use crate::system;
 use crate::telemetry::{self, Format, Options};
 
 #[derive(Debug, Args)]
@@ -20,6 +21,7 @@ pub struct ServeArgs {
 }
 
 pub async fn run(args: ServeArgs, out: &mut Output) -> anyhow::Result<u8> {
+    system::raise_open_files();
     let Loaded { settings, .. } = args.settings.load(Purpose::Serve, out)?;
     let options = telemetry_options(&settings);
     let telemetry = tokio::task::spawn_blocking(move || telemetry::init(&options)).await?;

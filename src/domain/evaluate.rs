@@ -188,10 +188,13 @@ fn judge(
         None => fact.plain(),
     };
     if waiting.is_none() && !measured.notes.is_empty() {
+        let noted = measured.notes.join("; ");
+        // "0 problems" before a problem would only be misread.
+        let nothing_else = facts.unit == Unit::Violations && facts.value == 0.0;
         return Decision {
             outcome: Outcome::Warn,
             reason: "warn.noted".to_owned(),
-            message: format!("{message}; {}", measured.notes.join("; ")),
+            message: if nothing_else { noted } else { format!("{message}; {noted}") },
         };
     }
     let reason = if waiting.is_some() { "pass.grace" } else { "pass" };

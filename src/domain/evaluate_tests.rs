@@ -296,6 +296,9 @@ fn what_is_noted_warns_and_fails_nothing() {
     };
     let seen = evaluate(&violations(), &noted(0.0), BaselineFor::Missing, slot());
     assert_eq!((seen.outcome, seen.reason.as_str()), (Outcome::Warn, "warn.noted"));
-    assert!(seen.message.contains("fix.sql"), "{}", seen.message);
+    assert_eq!(
+        seen.message, "fix.sql is not named <timestamp>_<name>.sql",
+        "none found is not said beside it"
+    );
     assert_eq!(evaluate(&violations(), &noted(1.0), BaselineFor::Missing, slot()).outcome, Outcome::Fail);
 }
